@@ -1,0 +1,165 @@
+"""Which settings does the package read, and what does each default to? Read on access, never cached, never written.
+
+`conf` has one attribute per setting, and the attribute's name is the setting's name. The client's id and secret stay where
+python-social-auth reads them (`SOCIAL_AUTH_EPROSPERA_KEY`, `_SECRET`, `_SCOPE`), the keys where django-encrypted-model-fields
+reads them (`FIELD_ENCRYPTION_KEY`); there is no second copy of either.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+from django_eprospera.errors import ConfigurationError
+
+__all__ = ["Conf", "conf"]
+
+
+def _read(name: str, default: Any) -> Any:
+    return getattr(settings, name, default)
+
+
+class Conf:
+    """Every setting of the package, typed, with its default beside it."""
+
+    # The provider
+    @property
+    def EPROSPERA_BASE_URL(self) -> str:
+        """Origin of the provider, which is also its issuer. Staging: `https://staging-portal.eprospera.com`."""
+        return str(_read("EPROSPERA_BASE_URL", "https://portal.eprospera.com")).rstrip("/")
+
+    @property
+    def EPROSPERA_TOKEN_AUTH_METHOD(self) -> str:
+        """How the client authenticates at the token endpoint: `client_secret_basic` or `client_secret_post`."""
+        return str(_read("EPROSPERA_TOKEN_AUTH_METHOD", "client_secret_basic"))
+
+    @property
+    def EPROSPERA_TIMEOUT(self) -> float:
+        """Seconds to wait for a connection, and for the next bytes of an answer."""
+        return float(_read("EPROSPERA_TIMEOUT", 8))
+
+    @property
+    def EPROSPERA_DEADLINE(self) -> float:
+        """Seconds that one whole exchange with the provider may take, however slowly the bytes come."""
+        return float(_read("EPROSPERA_DEADLINE", 15))
+
+    @property
+    def EPROSPERA_MAX_ANSWER_BYTES(self) -> int:
+        """Largest JSON answer that is read."""
+        return int(_read("EPROSPERA_MAX_ANSWER_BYTES", 1_048_576))
+
+    @property
+    def EPROSPERA_MAX_FILE_BYTES(self) -> int:
+        """Largest image or document that is fetched."""
+        return int(_read("EPROSPERA_MAX_FILE_BYTES", 20 * 1_048_576))
+
+    # What is kept
+    @property
+    def EPROSPERA_INDEX_KEY(self) -> tuple[str, ...]:
+        """Keys of the blind indexes, newest first. Empty: derived from `FIELD_ENCRYPTION_KEY` (HKDF, RFC 5869)."""
+        value = _read("EPROSPERA_INDEX_KEY", ())
+        return (value,) if isinstance(value, str) else tuple(value or ())
+
+    @property
+    def EPROSPERA_USER_FIELDS(self) -> tuple[str, ...]:
+        """Which details are copied to Django's user model, in plain text: any of `email first_name last_name`."""
+        return tuple(_read("EPROSPERA_USER_FIELDS", ("email", "first_name", "last_name")))
+
+    @property
+    def EPROSPERA_STORAGE(self) -> str:
+        """Alias in `STORAGES` where sealed images and documents are kept."""
+        return str(_read("EPROSPERA_STORAGE", "default"))
+
+    @property
+    def EPROSPERA_STALE_AFTER(self) -> timedelta:
+        """Age at which a cached answer is called stale and `eprospera_sync` asks again."""
+        return _duration("EPROSPERA_STALE_AFTER", timedelta(days=1))
+
+    @property
+    def EPROSPERA_ERASE_AFTER(self) -> timedelta:
+        """How long data of a withdrawn consent is kept, unreadable to the site, before `eprospera_prune` erases it."""
+        return _duration("EPROSPERA_ERASE_AFTER", timedelta(days=30))
+
+    # Tokens
+    @property
+    def EPROSPERA_REFRESH_MARGIN(self) -> timedelta:
+        """How long before its expiry an access token is renewed (up to half as much again, at random)."""
+        return _duration("EPROSPERA_REFRESH_MARGIN", timedelta(seconds=60))
+
+    @property
+    def EPROSPERA_REFRESH_LEASE(self) -> timedelta:
+        """How long one refresh may hold a connection: after that, a holder that died is replaced."""
+        return _duration("EPROSPERA_REFRESH_LEASE", timedelta(seconds=60))
+
+    @property
+    def EPROSPERA_REFRESH_WAIT(self) -> timedelta:
+        """How long a caller waits for somebody else's refresh before it gets `RefreshBusy`."""
+        return _duration("EPROSPERA_REFRESH_WAIT", timedelta(seconds=30))
+
+    @property
+    def EPROSPERA_REFRESH_PAUSE(self) -> timedelta:
+        """How long no refresh is tried after the provider was unavailable or its answer was lost."""
+        return _duration("EPROSPERA_REFRESH_PAUSE", timedelta(seconds=30))
+
+    @property
+    def EPROSPERA_REFRESH_BUDGET(self) -> timedelta:
+        """How long one caller goes on trying while the provider is unavailable."""
+        return _duration("EPROSPERA_REFRESH_BUDGET", timedelta(seconds=10))
+
+    @property
+    def EPROSPERA_REFRESH_TOKEN_LIFETIME(self) -> timedelta:
+        """How long a refresh token lives; the provider does not say it in its answers (contract section 5)."""
+        return _duration("EPROSPERA_REFRESH_TOKEN_LIFETIME", timedelta(days=180))
+
+    @property
+    def EPROSPERA_KEEP_ALIVE(self) -> timedelta | None:
+        """Renew unused connections whose refresh token ends within this time; None: let them lapse."""
+        value = _read("EPROSPERA_KEEP_ALIVE", None)
+        return None if value is None else _duration("EPROSPERA_KEEP_ALIVE", timedelta(0))
+
+    # Sign-in
+    @property
+    def EPROSPERA_RECENT_SIGN_IN(self) -> timedelta:
+        """How recent a sign-in at the provider has to be for a view behind `recent_sign_in_required`."""
+        return _duration("EPROSPERA_RECENT_SIGN_IN", timedelta(minutes=5))
+
+    @property
+    def EPROSPERA_CLOCK_SKEW(self) -> timedelta:
+        """How far the provider's clock may differ from ours."""
+        return _duration("EPROSPERA_CLOCK_SKEW", timedelta(seconds=60))
+
+    # Where python-social-auth and django-encrypted-model-fields read
+    @property
+    def client_id(self) -> str:
+        """`SOCIAL_AUTH_EPROSPERA_KEY`."""
+        return str(_read("SOCIAL_AUTH_EPROSPERA_KEY", "") or "")
+
+    @property
+    def client_secret(self) -> str:
+        """`SOCIAL_AUTH_EPROSPERA_SECRET`."""
+        return str(_read("SOCIAL_AUTH_EPROSPERA_SECRET", "") or "")
+
+    @property
+    def encryption_keys(self) -> tuple[str, ...]:
+        """`FIELD_ENCRYPTION_KEY` as a tuple, newest first."""
+        value = _read("FIELD_ENCRYPTION_KEY", ())
+        if isinstance(value, bytes):
+            value = value.decode("ascii", "replace")
+        if isinstance(value, str):
+            return (value,) if value else ()
+        return tuple(key.decode("ascii", "replace") if isinstance(key, bytes) else str(key) for key in value or ())
+
+
+def _duration(name: str, default: timedelta) -> timedelta:
+    value = _read(name, default)
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    msg = f"{name} has to be a datetime.timedelta or a number of seconds."
+    raise ConfigurationError(msg)
+
+
+conf = Conf()

@@ -1,0 +1,25 @@
+"""What is kept? One file per subject; everything is imported from here."""
+
+from __future__ import annotations
+
+from django_eprospera.models.audit import AuditEntry
+from django_eprospera.models.connection import Connection, PendingRevocation, ResourceState
+from django_eprospera.models.entity import EntityConsent, EntityDocument, LegalEntity
+from django_eprospera.models.kyc import Decision, Review
+from django_eprospera.models.person import IdVerification, NaturalPerson, Residency, VerificationImage
+
+__all__ = [
+    "AuditEntry",
+    "Connection",
+    "Decision",
+    "EntityConsent",
+    "EntityDocument",
+    "IdVerification",
+    "LegalEntity",
+    "NaturalPerson",
+    "PendingRevocation",
+    "Residency",
+    "ResourceState",
+    "Review",
+    "VerificationImage",
+]

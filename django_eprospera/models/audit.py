@@ -1,0 +1,56 @@
+"""Who looked at what, who decided, who exported: an append-only chain. Only `audit` writes it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_eprospera.errors import AuditError
+from django_eprospera.models.kyc import AppendOnlyQuerySet
+
+__all__ = ["AuditEntry"]
+
+
+class AuditEntry(models.Model):
+    """One event. `digest` covers the entry and the digest before it, so a change or a gap shows. No personal data."""
+
+    class Action(models.TextChoices):
+        VIEWED = "viewed", _("looked at personal data")
+        OPENED_FILE = "opened_file", _("opened a file")
+        DECIDED = "decided", _("decided a review")
+        EXPORTED = "exported", _("exported personal data")
+        SEARCHED = "searched", _("searched personal data")
+        DISCONNECTED = "disconnected", _("disconnected")
+        ERASED = "erased", _("erased data")
+
+    position = models.PositiveBigIntegerField(_("position"), unique=True)
+    at = models.DateTimeField(_("time"))
+    action = models.CharField(_("action"), max_length=16, choices=Action)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    # The actor's primary key as text: it stays when the user is deleted, and is what the digest covers.
+    actor_ref = models.CharField(_("actor"), max_length=64, blank=True)
+    subject = models.CharField(_("subject"), max_length=600, help_text=_("Model and primary key."))
+    detail = models.JSONField(_("detail"), default=dict, help_text=_("Names of fields and codes, never values."))
+    previous = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
+        ordering = ["-position"]
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.get_action_display()}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AuditError("Audit entries are never edited.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *_: Any, **__: Any) -> NoReturn:
+        raise AuditError("Audit entries are never deleted.")

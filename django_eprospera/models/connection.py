@@ -1,0 +1,142 @@
+"""A user's link with e-Próspera: the grant, its tokens, the freshness of each answer. Only `tokens` writes tokens."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_eprospera.fields import SealedModel, SealedTextField
+
+__all__ = ["Connection", "PendingRevocation", "ResourceState"]
+
+
+class Connection(SealedModel):
+    """One user's grant at e-Próspera (OAuth 2.0): who it is for, what was granted, and its sealed tokens."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active", _("active")
+        REAUTHORIZE = "reauthorize", _("sign in again")
+
+    class Cause(models.TextChoices):
+        NONE = "", ""
+        INVALID_GRANT = "invalid_grant", _("the provider no longer accepts the grant")
+        ANSWER_LOST = "answer_lost", _("the answer that held the next refresh token was lost")
+        NO_REFRESH_TOKEN = "no_refresh_token", _("the access ended, and no lasting access was granted")
+        OTHER_SUBJECT = "other_subject", _("the provider answered for another person")
+
+    # Written by `tokens` alone, so that a row saved from an older copy never brings a spent token back.
+    TOKEN_FIELDS = (
+        "access_token", "access_token_expires_at", "refresh_token", "refresh_token_expires_at", "generation",
+        "state", "state_cause", "state_changed_at", "lease_holder", "lease_until", "refresh_sent_at",
+        "refresh_not_before",
+    )  # fmt: skip
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="eprospera", verbose_name=_("user")
+    )
+    issuer = models.CharField(_("issuer"), max_length=255, help_text=_("`iss` of the ID token."))
+    sub = models.CharField(_("subject"), max_length=255, help_text=_("`sub` of the ID token: the person's opaque ID."))
+    client_id = models.CharField(_("client ID"), max_length=255, help_text=_("The client that the tokens belong to."))
+    scope = models.TextField(_("granted scopes"), blank=True, help_text=_("As the token answer named them."))
+    auth_time = models.DateTimeField(_("signed in at the provider"), null=True, help_text=_("`auth_time`, or `iat`."))
+    signed_in_at = models.DateTimeField(_("last sign-in"))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    used_at = models.DateTimeField(_("last used"), null=True)
+
+    access_token = SealedTextField(
+        _("access token"), label="connection.access_token", secret=True, null=True, editable=False
+    )
+    access_token_expires_at = models.DateTimeField(_("access token expires"), null=True, editable=False)
+    refresh_token = SealedTextField(
+        _("refresh token"), label="connection.refresh_token", secret=True, null=True, editable=False
+    )
+    refresh_token_expires_at = models.DateTimeField(_("refresh token expires"), null=True, editable=False)
+    generation = models.PositiveBigIntegerField(
+        _("generation"), default=0, editable=False, help_text=_("Grows with every new pair of tokens.")
+    )
+    state = models.CharField(_("state"), max_length=16, choices=State, default=State.ACTIVE, editable=False)
+    state_cause = models.CharField(_("cause"), max_length=32, choices=Cause, default="", blank=True, editable=False)
+    state_changed_at = models.DateTimeField(_("state changed"), null=True, editable=False)
+
+    lease_holder = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    refresh_sent_at = models.DateTimeField(
+        null=True, editable=False, help_text=_("A refresh was sent and its outcome is not known.")
+    )
+    refresh_not_before = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+        constraints = [models.UniqueConstraint(fields=["issuer", "sub"], name="eprospera_connection_subject")]
+        indexes = [
+            models.Index(fields=["state", "refresh_token_expires_at"], name="eprospera_connection_state"),
+            models.Index(fields=["access_token_expires_at"], name="eprospera_connection_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sub} ({self.get_state_display()})"
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The granted scopes."""
+        return frozenset(self.scope.split())
+
+    def save(self, *args: Any, update_fields: Any = None, **kwargs: Any) -> None:
+        if not self._state.adding and update_fields is None:
+            update_fields = [
+                field.name
+                for field in self._meta.concrete_fields
+                if field.name not in self.TOKEN_FIELDS and not field.primary_key
+            ]
+        super().save(*args, update_fields=update_fields, **kwargs)
+
+
+class PendingRevocation(SealedModel):
+    """A token that is to be revoked at the provider (RFC 7009), kept until the provider has confirmed it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    issuer = models.CharField(max_length=255)
+    client_id = models.CharField(max_length=255)
+    token = SealedTextField(label="revocation.token", secret=True)
+    hint = models.CharField(max_length=16, help_text="`refresh_token` or `access_token`")
+    attempts = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    not_before = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = _("pending revocation")
+        verbose_name_plural = _("pending revocations")
+
+    def __str__(self) -> str:
+        return f"{self.hint} since {self.created_at:%Y-%m-%d}"
+
+
+class ResourceState(models.Model):
+    """How fresh one cached answer is, and why it could not be renewed."""
+
+    class Resource(models.TextChoices):
+        NATURAL_PERSON = "natural_person", _("personal details")
+        RESIDENCY = "residency", _("residency")
+        ID_VERIFICATION = "id_verification", _("identity check")
+        LEGAL_ENTITIES = "legal_entities", _("companies")
+        ENTITY_DOCUMENTS = "entity_documents", _("company documents")
+
+    connection = models.ForeignKey(Connection, models.CASCADE, related_name="resources")
+    resource = models.CharField(max_length=32, choices=Resource)
+    synced_at = models.DateTimeField(_("last good answer"), null=True)
+    attempted_at = models.DateTimeField(_("last attempt"), null=True)
+    error = models.CharField(_("why it is stale"), max_length=64, blank=True, help_text=_("A short stable code."))
+
+    class Meta:
+        verbose_name = _("freshness")
+        verbose_name_plural = _("freshness")
+        constraints = [models.UniqueConstraint(fields=["connection", "resource"], name="eprospera_resource_once")]
+
+    def __str__(self) -> str:
+        return self.get_resource_display()

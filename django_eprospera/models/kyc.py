@@ -1,0 +1,109 @@
+"""KYC: one review per person and per company, and the decisions taken on it, which are never edited."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_eprospera.errors import AuditError
+from django_eprospera.fields import SealedJSONField, SealedModel, SealedTextField
+from django_eprospera.models.entity import LegalEntity
+
+__all__ = ["AppendOnlyQuerySet", "Decision", "Review"]
+
+
+class AppendOnlyQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    """Rows that are added and read, nothing else."""
+
+    def update(self, **_: Any) -> NoReturn:
+        raise AuditError(f"{self.model._meta.verbose_name_plural} are never edited. Add a new one.")
+
+    def delete(self) -> NoReturn:
+        raise AuditError(f"{self.model._meta.verbose_name_plural} are never deleted.")
+
+    def bulk_update(self, *_: Any, **__: Any) -> NoReturn:
+        self.update()
+
+
+class Review(models.Model):
+    """One person or one company, and where its KYC stands."""
+
+    class Subject(models.TextChoices):
+        PERSON = "person", _("person")
+        ENTITY = "entity", _("company")
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting for data")
+        PENDING = "pending", _("awaiting review")
+        APPROVED = "approved", _("approved")
+        REJECTED = "rejected", _("rejected")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    subject_kind = models.CharField(_("kind"), max_length=8, choices=Subject)
+    # Outlives user, connection and entity: `person:<issuer>:<sub>` or `entity:<issuer>:<entity id>`.
+    subject = models.CharField(_("subject"), max_length=600, unique=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="eprospera_reviews"
+    )
+    entity = models.ForeignKey(LegalEntity, models.SET_NULL, null=True, blank=True, related_name="reviews")
+    status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.WAITING)
+    # A keyed digest of the facts that identify the subject: another one means that they changed since.
+    facts_digest = models.CharField(max_length=64, blank=True, editable=False)
+    checks = models.JSONField(_("automatic checks"), default=list, help_text=_("Codes and outcomes, no personal data."))
+    opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
+    queued_at = models.DateTimeField(_("in the queue since"), null=True, blank=True)
+    decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("KYC review")
+        verbose_name_plural = _("KYC reviews")
+        permissions = [
+            ("view_personal_data", _("Can see unmasked personal data")),
+            ("decide_review", _("Can decide reviews")),
+        ]
+        indexes = [models.Index(fields=["status", "queued_at"], name="eprospera_review_queue")]
+
+    def __str__(self) -> str:
+        return f"{self.get_subject_kind_display()} {str(self.pk)[:8]}"
+
+
+class Decision(SealedModel):
+    """What a reviewer decided, why, and on which evidence. Added once, never edited, never deleted."""
+
+    class Outcome(models.TextChoices):
+        APPROVED = "approved", _("approved")
+        REJECTED = "rejected", _("rejected")
+        REOPENED = "reopened", _("reopened")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    review = models.ForeignKey(Review, models.PROTECT, related_name="decisions")
+    outcome = models.CharField(_("decision"), max_length=16, choices=Outcome)
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    reviewer_name = SealedTextField(_("reviewer"), label="decision.reviewer_name", help_text=_("As it was then."))
+    reason = SealedTextField(_("reason"), label="decision.reason")
+    evidence = SealedJSONField(_("evidence"), label="decision.evidence", help_text=_("The facts as they were then."))
+    # SHA-256 over outcome, reviewer, reason, evidence and time; the audit chain holds it too.
+    digest = models.CharField(max_length=64, editable=False)
+    decided_at = models.DateTimeField(_("decided"))
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("decision")
+        verbose_name_plural = _("decisions")
+        ordering = ["-decided_at"]
+
+    def __str__(self) -> str:
+        return f"{self.get_outcome_display()} {self.decided_at:%Y-%m-%d %H:%M}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AuditError("Decisions are never edited. Decide again: the newest decision counts.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *_: Any, **__: Any) -> NoReturn:
+        raise AuditError("Decisions are never deleted.")

@@ -1,0 +1,9 @@
+"""Routes of the test suite."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("social_django.urls", namespace="social")),
+]
