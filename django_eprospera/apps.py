@@ -14,3 +14,7 @@ class EprosperaConfig(AppConfig):
     name = "django_eprospera"
     verbose_name = _("e-Próspera")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect the receivers of signals."""
+        from django_eprospera import receivers  # noqa: F401 - models are loaded only now
