@@ -17,8 +17,9 @@ EprosperaError
 ├── TokenError                  no valid access token can be handed out now
 │   ├── RefreshBusy             someone else refreshes and did not finish in time: try again shortly
 │   ├── RefreshRefused          nothing was spent: the database could not keep the new token safe right now
-│   ├── RefreshPaused           the provider was unavailable a moment ago, or its answer was lost: try later
+│   ├── RefreshPaused           the provider is unavailable, or its answer was lost: try later
 │   └── GrantGone               the grant is over: the person has to sign in again
+├── OtherSubject                this user is connected as another person, or this person as another user
 ├── DocumentError               a file could not be fetched, or is not what it should be
 └── AuditError                  the audit chain was changed, or an entry cannot be added
 
@@ -26,6 +27,11 @@ No error text holds a token, a body, a URL's query or a person's data.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "AnswerLost",
@@ -39,6 +45,7 @@ __all__ = [
     "InvalidGrant",
     "MalformedAnswer",
     "NotFound",
+    "OtherSubject",
     "ProviderUnavailable",
     "RefreshBusy",
     "RefreshPaused",
@@ -96,6 +103,7 @@ class ApiError(EprosperaError):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.advice = advice
         parts = [f"{method} {path}: {code}"]
         if status is not None:
             parts.append(f"HTTP {status}")
@@ -150,11 +158,23 @@ class RefreshRefused(TokenError):
 
 
 class RefreshPaused(TokenError):
-    """The provider could not be reached, or its last answer was lost; `retry_at` says when it is asked again."""
+    """The provider is unavailable, or its last answer was lost; `retry_at` says when it is asked again."""
+
+    def __init__(self, message: str, retry_at: datetime) -> None:
+        self.retry_at = retry_at
+        super().__init__(message)
 
 
 class GrantGone(TokenError):
-    """The grant is over (revoked, expired, disconnected): the person has to sign in again."""
+    """The grant is over (revoked, expired, disconnected): the person has to sign in again. `cause` is a stable word."""
+
+    def __init__(self, message: str, cause: str) -> None:
+        self.cause = cause
+        super().__init__(message)
+
+
+class OtherSubject(EprosperaError):
+    """A grant of another `sub` than the one that the user is connected as, or of one who is connected as another user."""
 
 
 class DocumentError(EprosperaError):

@@ -1,0 +1,76 @@
+"""How is a write committed although the caller is inside a transaction that may roll back? No models, no network.
+
+Outside a transaction, work simply runs. Inside one, it runs in a thread, which has a database connection of its own. SQLite
+has one writer, so there the second connection would wait for the first for ever: we refuse instead. The transaction that
+`TestCase` wraps a test in is recognised, because no other connection could see its rows.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from django.db import connections, transaction
+
+from django_eprospera.errors import RefreshRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["in_transaction", "run", "short_lock_wait"]
+
+T = TypeVar("T")
+
+# How long a statement waits for a row that somebody else has locked, in milliseconds.
+_LOCK_WAIT = 2_000
+
+
+def in_transaction(alias: str) -> bool:
+    """Whether the caller is inside a transaction of its own (`atomic()`, ATOMIC_REQUESTS, autocommit off)."""
+    connection = connections[alias]
+    if not connection.in_atomic_block:
+        return not connection.get_autocommit()
+    # `_from_testcase` is what atomic(durable=True) itself looks at.
+    return not any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def run(alias: str, work: Callable[[], T]) -> T:
+    """Run `work` so that what it commits stays committed. Raises RefreshRefused where the database cannot promise that."""
+    if not in_transaction(alias):
+        return work()
+    if connections[alias].vendor == "sqlite":
+        raise RefreshRefused(
+            "A token has to be refreshed, but a transaction is open, and SQLite could not keep the new token if it rolls back. "
+            "Nothing was spent. Ask for the access token before the transaction begins (with ATOMIC_REQUESTS: mark the view "
+            "with transaction.non_atomic_requests), or use PostgreSQL."
+        )
+    return _in_thread(work)
+
+
+@contextmanager
+def short_lock_wait(alias: str) -> Iterator[None]:
+    """A transaction in which no statement waits long for somebody's row lock: it raises OperationalError instead."""
+    with transaction.atomic(using=alias):
+        if connections[alias].vendor == "postgresql":
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = {_LOCK_WAIT}")
+        yield
+
+
+def _in_thread(work: Callable[[], T]) -> T:
+    outcome: Future[T] = Future()
+
+    def target() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            outcome.set_exception(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=target, name="eprospera-durable")
+    thread.start()
+    thread.join()
+    return outcome.result()

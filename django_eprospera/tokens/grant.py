@@ -1,0 +1,95 @@
+"""How does a connection begin, heal and end?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import router, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from django_eprospera import audit
+from django_eprospera.conf import conf
+from django_eprospera.errors import OtherSubject
+from django_eprospera.models import AuditEntry, Connection
+from django_eprospera.signals import signed_in
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.contrib.auth.models import AbstractBaseUser
+
+    from django_eprospera.payloads import TokenAnswer
+
+__all__ = ["disconnect", "store_sign_in"]
+
+
+def store_sign_in(
+    *,
+    user: AbstractBaseUser,
+    issuer: str,
+    sub: str,
+    answer: TokenAnswer,
+    auth_time: datetime | None,
+    requested_scope: str = "",
+) -> Connection:
+    """Keep the grant of a verified sign-in as the user's connection, in the caller's transaction.
+
+    A new grant replaces the old one whatever state that was in, so a sign-in heals `reauthorize`. `requested_scope` is
+    what was asked for: it was granted when the answer does not say otherwise (RFC 6749 section 5.1). Sends `signed_in`
+    after the commit. Raises OtherSubject when the user is connected as somebody else, or the person as another user.
+    """
+    now = timezone.now()
+    alias = router.db_for_write(Connection)
+    with transaction.atomic(using=alias):
+        rows = Connection.objects.using(alias).select_for_update()
+        found = list(rows.filter(Q(user=user) | Q(issuer=issuer, sub=sub)))
+        if any(row.user_id != user.pk for row in found):
+            raise OtherSubject("This e-Próspera account is already connected with another user of this site.")
+        if any((row.issuer, row.sub) != (issuer, sub) for row in found):
+            raise OtherSubject("You are already connected with another e-Próspera account. Disconnect that one first.")
+        connection = found[0] if found else Connection(user=user, issuer=issuer, sub=sub)
+        connection.client_id = conf.client_id
+        connection.scope = requested_scope if answer.scope is None else answer.scope
+        connection.auth_time = auth_time
+        connection.signed_in_at = connection.used_at = now
+        _take(connection, answer, now)
+        is_new = connection._state.adding
+        # All fields, the tokens' too: this is one of the two places that write them.
+        names = None if is_new else [field.name for field in connection._meta.concrete_fields if not field.primary_key]
+        connection.save(using=alias, update_fields=names)
+        transaction.on_commit(lambda: signed_in.send(Connection, connection=connection, is_new=is_new), using=alias)
+    return connection
+
+
+def _take(connection: Connection, answer: TokenAnswer, now: datetime) -> None:
+    values: dict[str, Any] = {
+        "access_token": answer.access_token,
+        "access_token_expires_at": now + timedelta(seconds=answer.expires_in),
+        "refresh_token": answer.refresh_token,
+        "refresh_token_expires_at": now + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if answer.refresh_token else None,
+        # A refresh of the old grant that is under way finds another generation and keeps its hands off.
+        "generation": connection.generation + 1,
+        "state": Connection.State.ACTIVE,
+        "state_cause": Connection.Cause.NONE,
+        "state_changed_at": now,
+        "lease_holder": None,
+        "lease_until": None,
+        "refresh_sent_at": None,
+        "refresh_not_before": None,
+    }
+    for name, value in values.items():
+        setattr(connection, name, value)
+
+
+def disconnect(connection: Connection, *, actor: AbstractBaseUser | None = None) -> None:
+    """End the connection: erase it with all cached facts and files, and have its tokens revoked at the provider.
+
+    The erasure does not wait for the provider; the revocation is kept until the provider has confirmed it (the receiver of
+    `pre_delete` queues it, so that deleting a user does the same).
+    """
+    alias = router.db_for_write(Connection, instance=connection)
+    with transaction.atomic(using=alias):
+        audit.record(AuditEntry.Action.DISCONNECTED, connection, actor=actor)
+        connection.delete(using=alias)

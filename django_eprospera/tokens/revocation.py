@@ -1,0 +1,83 @@
+"""How does the provider learn that a grant is over? (RFC 7009) Kept as rows until it has confirmed, so nothing is forgotten."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from django_eprospera.conf import conf
+from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError
+from django_eprospera.models import PendingRevocation
+from django_eprospera.provider import client
+from django_eprospera.signals import revocation_pending
+
+if TYPE_CHECKING:
+    from django_eprospera.models import Connection
+
+__all__ = ["queue_revocation", "queue_tokens", "revoke_pending"]
+
+logger = logging.getLogger("django_eprospera.tokens")
+
+_FIRST_PAUSE: Final = timedelta(minutes=1)
+_LONGEST_PAUSE: Final = timedelta(hours=12)
+
+
+def queue_revocation(connection: Connection) -> None:
+    """Note the connection's tokens for revocation, in the caller's transaction. A token that does not open is logged."""
+    tokens: dict[str, str | None] = {}
+    for name in ("refresh_token", "access_token"):
+        try:
+            tokens[name] = getattr(connection, name)
+        except SealedValueError as error:
+            logger.error("cannot be revoked: %s", error)  # noqa: TRY400 - the traceback adds nothing
+    queue_tokens(router.db_for_write(PendingRevocation), connection, **tokens)
+
+
+def queue_tokens(
+    alias: str, connection: Connection, *, refresh_token: str | None = None, access_token: str | None = None
+) -> None:
+    """Note tokens that belong to the connection's client for revocation; the refresh token goes first."""
+    now = timezone.now()
+    rows = [
+        PendingRevocation(
+            issuer=connection.issuer, client_id=connection.client_id, token=token, hint=hint, not_before=now
+        )
+        for hint, token in (("refresh_token", refresh_token), ("access_token", access_token))
+        if token
+    ]
+    if rows:
+        PendingRevocation.objects.using(alias).bulk_create(rows)
+        transaction.on_commit(lambda: revocation_pending.send(PendingRevocation), using=alias)
+
+
+def revoke_pending(limit: int = 100) -> tuple[int, int]:
+    """Revoke up to `limit` tokens that are due. Returns how many are done and how many are left, due or not.
+
+    A failure costs nothing but a pause, which doubles from a minute to twelve hours; a token that has outlived every
+    refresh token is dropped.
+    """
+    rows = PendingRevocation.objects.all()
+    now = timezone.now()
+    rows.filter(created_at__lt=now - conf.EPROSPERA_REFRESH_TOKEN_LIFETIME).delete()
+    due = rows.filter(not_before__lte=now, issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id)
+    done = sum(_revoke(row) for row in due.order_by("created_at", "-hint")[:limit])
+    return done, rows.count()
+
+
+def _revoke(row: PendingRevocation) -> bool:
+    pause = min(_FIRST_PAUSE * 2 ** min(row.attempts, 10), _LONGEST_PAUSE)
+    mine = PendingRevocation.objects.filter(pk=row.pk, not_before=row.not_before)
+    # Postponing it is also what claims it: another worker finds another time in the row.
+    if not mine.update(not_before=timezone.now() + pause, attempts=row.attempts + 1):
+        return False
+    try:
+        client().revoke(row.token, row.hint)
+    except (ApiError, ConfigurationError, SealedValueError) as error:
+        logger.warning("revocation %s failed, tried again in %s: %s", row.pk, pause, error)
+        return False
+    row.delete()
+    return True
