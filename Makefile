@@ -1,0 +1,74 @@
+# Everything a contributor runs. Needs Python 3.11 or newer (with venv), make and git; the rest is set up in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+SANDBOX_PORT ?= 8001
+
+BIN := $(VENV)/bin
+
+.PHONY: demo demo-reset test lint types bench messages requirements clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         sandbox on http://localhost:$(SANDBOX_PORT), example site on http://localhost:$(PORT); Ctrl-C stops both"
+	@echo "make demo-reset   forget the demo's database, keys and files"
+	@echo "make test         the whole test suite, on SQLite (DATABASE_URL chooses another database)"
+	@echo "make lint         ruff, and the check that imports point one way"
+	@echo "make types        mypy --strict"
+	@echo "make bench        the benchmarks"
+	@echo "make messages     compile the translations"
+	@echo "make requirements pin the dependencies anew (needs uv)"
+	@echo "make clean        remove .venv, .demo and all caches"
+
+demo: $(VENV)/.demo
+	@exec $(BIN)/python -m example_project.demo --port $(PORT) --sandbox-port $(SANDBOX_PORT)
+
+demo-reset:
+	@rm -rf .demo && echo "The demo starts anew with the next 'make demo'."
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(VENV)/.test
+	@$(BIN)/mypy
+
+bench: $(VENV)/.test
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+messages: $(VENV)/.test
+	@$(BIN)/python -m tests.messages
+
+# Markers in the files choose Django 5.2 for Python 3.11 and Django 6.1 for newer ones.
+requirements:
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	  --custom-compile-command "make requirements" --extra sandbox pyproject.toml requirements/demo.in -o requirements/demo.txt
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	  --custom-compile-command "make requirements" --extra sandbox pyproject.toml requirements/test.in -o requirements/test.txt
+
+$(VENV)/.demo: requirements/demo.txt
+	@$(call install,requirements/demo.txt)
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt
+	@$(call install,requirements/test.txt)
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(1): a requirements file with hashes.
+define install
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "Python's venv module is needed (Debian: apt install python3-venv)." >&2; exit 1; }; \
+	echo "Installing $(1) into $(VENV) …"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+endef
