@@ -1,0 +1,186 @@
+"""What may the provider be asked? One method per resource, for one client at one provider. No models, no Django.
+
+Can be used, and is tested, without a database. Which token is shown is the caller's affair.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django_eprospera import grants
+from django_eprospera.discovery import Discovery, discover, is_secure_url
+from django_eprospera.errors import ConfigurationError, MalformedAnswer, NotFound, ProviderUnavailable, TokenRejected
+from django_eprospera.grants import Credentials, TokenAnswer
+from django_eprospera.http import Answer, Limits
+from django_eprospera.payloads import EntityDocument, IdVerification, LegalEntity, NaturalPerson, Residency, Userinfo
+from django_eprospera.refusals import resource_refusal
+from django_eprospera.retry import Retries, get_with_retries
+from django_eprospera.tracebacks import forget_locals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """The provider at `base_url`, asked in the name of one OAuth client.
+
+    `base_url` is the origin, which is also the issuer: https, or http on loopback. Holds no state but its settings, so
+    one may be made per call or shared by threads.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        client_id: str = "",
+        client_secret: str = "",
+        auth_method: str = "client_secret_basic",
+        limits: Limits | None = None,
+        retries: Retries | None = None,
+        session: requests.Session | None = None,
+    ) -> None:
+        """Raises ConfigurationError for a base URL that is not secure, or an unknown `auth_method`."""
+        self._base_url = base_url.rstrip("/")
+        if not is_secure_url(self._base_url, allow_http_loopback=True) or "?" in base_url:
+            msg = "EPROSPERA_BASE_URL has to be an https origin (http on localhost only), without query or password."
+            raise ConfigurationError(msg)
+        self._credentials = Credentials(client_id, client_secret, auth_method)
+        self._limits = limits or Limits()
+        self._retries = retries or Retries()
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._base_url}>"
+
+    @forget_locals
+    def discovery(self) -> Discovery:
+        """The provider's endpoints, kept for an hour per process."""
+        return discover(self._base_url, limits=self._limits, retries=self._retries, session=self._session)
+
+    # What a person shares. Every method raises TokenRejected, ScopeMissing, ClientRejected, ProviderUnavailable
+    # (AnswerLost and MalformedAnswer among it); where it says so, NotFound.
+
+    @forget_locals
+    def userinfo(self, token: str) -> Userinfo:
+        """The OIDC claims. Raises NotFound when the account is gone."""
+        endpoint = self.discovery().userinfo_endpoint
+        return self._read(self._get(endpoint, "/api/oauth/userinfo", token), Userinfo.from_json)
+
+    @forget_locals
+    def natural_person(self, token: str) -> NaturalPerson | None:
+        """The person's details; None for an account without a usable resident record."""
+        return self._ask_or_none("natural-person", token, NaturalPerson.from_json)
+
+    @forget_locals
+    def residency(self, token: str) -> Residency | None:
+        """Whether the person is a resident; None when the provider has no such record."""
+        return self._ask_or_none("natural-person/residency", token, Residency.from_json)
+
+    @forget_locals
+    def id_verification(self, token: str) -> IdVerification | None:
+        """The latest approved identity check, or None. Its image URLs open without a token for an hour."""
+        answer = self._me("natural-person/id-verification", token)
+        if answer.status == 404:
+            # The path of older documentation (contract section 14, line 1).
+            answer = self._me("natural-person/id_verification", token)
+        return self._read_or_none(answer, IdVerification.from_json)
+
+    @forget_locals
+    def legal_entities(self, token: str) -> tuple[LegalEntity, ...]:
+        """The entities that the person chose to share and still represents; may be empty."""
+        return self._read(self._me("legal-entities", token), LegalEntity.list_from_json)
+
+    @forget_locals
+    def legal_entity(self, token: str, entity_id: uuid.UUID | str) -> LegalEntity:
+        """One entity in full. Raises NotFound when it is not there, not shared or no longer represented."""
+        return self._read(self._me("legal-entities/{id}", token, entity_id), LegalEntity.from_json)
+
+    @forget_locals
+    def legal_entity_documents(self, token: str, entity_id: uuid.UUID | str) -> tuple[EntityDocument, ...]:
+        """The documents of one entity. Raises NotFound as `legal_entity` does."""
+        return self._read(self._me("legal-entities/{id}/documents", token, entity_id), EntityDocument.list_from_json)
+
+    # The grant
+
+    @forget_locals
+    def refresh(self, refresh_token: str, scope: str | None = None) -> TokenAnswer:
+        """Spend a refresh token, by one request that is never repeated. Store the new one before anything else.
+
+        Raises InvalidGrant, ClientRejected, ProviderUnavailable (not spent, as far as is known) and AnswerLost (it may
+        have been spent: no whole answer, or 2xx and nonsense).
+        """
+        endpoint = self._endpoints().token_endpoint
+        return grants.refresh(
+            endpoint, self._credentials, refresh_token, limits=self._limits, scope=scope, session=self._session
+        )
+
+    @forget_locals
+    def revoke(self, token: str, hint: str = "refresh_token") -> None:
+        """Give a token back; `hint` is `access_token` or `refresh_token`. Raises ClientRejected, ProviderUnavailable."""
+        endpoint = self._endpoints().revocation_endpoint
+        grants.revoke(endpoint, self._credentials, token, hint, limits=self._limits, session=self._session)
+
+    def _endpoints(self) -> Discovery:
+        """Discovery, whose failure must not look as if the grant had been sent: never AnswerLost."""
+        try:
+            return self.discovery()
+        except ProviderUnavailable as error:
+            wrong = error
+        raise ProviderUnavailable(
+            "GET", wrong.path, wrong.code, status=wrong.status, retry_after=wrong.retry_after, advice=wrong.advice
+        )
+
+    def _me(self, resource: str, token: str, entity_id: uuid.UUID | str | None = None) -> Answer:
+        template = f"/api/v1/me/{resource}"
+        path = template
+        if entity_id is not None:
+            path = template.replace("{id}", _checked_id(entity_id, template))
+        return self._get(self._base_url + path, template, token)
+
+    def _get(self, url: str, template: str, token: str) -> Answer:
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise TokenRejected("GET", template, "missing_token", advice="There is no usable access token.")
+        return get_with_retries(
+            url,
+            limits=self._limits,
+            path_template=template,
+            auth=f"Bearer {token}",
+            retries=self._retries,
+            session=self._session,
+        )
+
+    def _ask_or_none(self, resource: str, token: str, read: Callable[[Any], T | None]) -> T | None:
+        return self._read_or_none(self._me(resource, token), read)
+
+    def _read_or_none(self, answer: Answer, read: Callable[[Any], T | None]) -> T | None:
+        """As `_read`, and 404 as null (contract section 11, step 4)."""
+        try:
+            return self._read(answer, read)
+        except NotFound:
+            return None
+
+    def _read(self, answer: Answer, read: Callable[[Any], T]) -> T:
+        if answer.status != 200:
+            raise resource_refusal(answer)
+        try:
+            return read(answer.json())
+        except MalformedAnswer as error:
+            wrong = answer.malformed(error.code, error.advice)
+        raise wrong
+
+
+def _checked_id(entity_id: uuid.UUID | str, template: str) -> str:
+    """The id as it may stand in a path. Raises NotFound for anything but a UUID, without asking."""
+    try:
+        return str(uuid.UUID(str(entity_id)))
+    except ValueError:
+        pass
+    raise NotFound("GET", template, "not_a_uuid")

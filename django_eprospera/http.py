@@ -1,0 +1,302 @@
+"""How is the provider spoken to over HTTP, within bounds and without leaving a trace of what was said? No models, no Django.
+
+Redirects are not followed, cookies not kept, compressed answers not read, POST never repeated. `HTTPS_PROXY` and `NO_PROXY`
+of the environment are honoured for https, never for loopback.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import ipaddress
+import json
+import logging
+import re
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import requests.utils
+import urllib3.exceptions
+
+from django_eprospera.errors import AnswerLost, ApiError, MalformedAnswer, ProviderUnavailable
+from django_eprospera.tracebacks import forget_locals
+from django_eprospera.transport import Exchange, Limits, TooLarge, current, shared_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Answer", "Limits", "call", "is_loopback", "stream_to"]
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+_PIECE: Final = 64 * 1024
+_MAX_RETRY_AFTER: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer of the provider; `headers` do not mind upper or lower case."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON. Raises MalformedAnswer; the error does not hold the body."""
+        try:
+            return json.loads(self.body.decode("utf-8-sig"), parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            pass
+        raise self.malformed("not_json")
+
+    def malformed(self, code: str, advice: str = "") -> MalformedAnswer:
+        """The error for an answer that is not what the contract promises."""
+        return MalformedAnswer(
+            self.method, self.path, code, status=self.status, request_id=self.request_id, advice=advice
+        )
+
+    @property
+    def request_id(self) -> str:
+        """The provider's own name of this exchange, for its support; empty if there is none that is safe to print."""
+        value = self.headers.get("X-Request-Id", "")
+        return value if re.fullmatch(r"[A-Za-z0-9-]{1,64}", value) else ""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the provider asks to wait, at most an hour; None when it does not say (RFC 9110 section 10.2.3)."""
+        value = self.headers.get("Retry-After", "").strip()[:64]
+        if re.fullmatch(r"[0-9]{1,9}", value):
+            return min(float(value), _MAX_RETRY_AFTER)
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, TypeError, IndexError):
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), _MAX_RETRY_AFTER)
+
+
+@forget_locals
+def call(
+    method: str,
+    url: str,
+    *,
+    limits: Limits,
+    path_template: str,
+    headers: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+    auth: str | None = None,
+    session: requests.Session | None = None,
+) -> Answer:
+    """Send one request and read its whole answer, of any status but 3xx.
+
+    `auth` is the value of the Authorization header. `path_template` is what errors and logs call the resource.
+
+    Raises ProviderUnavailable when nothing was sent (`connect_failed`, `tls_failed`), AnswerLost when the request may have
+    reached the provider (`timeout`, `connection_lost`), MalformedAnswer for `too_large`, `encoded`, `redirect`.
+    """
+    sending = {"Accept": "application/json", **(headers or {})}
+    if auth is not None:
+        sending["Authorization"] = auth
+    request = _prepare(method, url, sending, form)
+    if request is None:
+        msg = f"{method} {path_template}: the URL or a header is not well formed."
+        raise ValueError(msg)
+    # Only what may be repeated may go on a connection that was used before: the peer may just have closed it, and then
+    # nobody can tell whether it read the request.
+    repeatable = method == "GET"
+    exchange = Exchange(url, request.path_url, path_template, limits, fresh=not repeatable, public_only=False)
+    body = bytearray()
+    try:
+        response = _send(request, exchange, session)
+    except AnswerLost as error:
+        if not (repeatable and exchange.reused and not exchange.received and error.code == "connection_lost"):
+            raise
+        response = None
+    if response is None:
+        exchange.fresh = True
+        response = _send(request, exchange, session)
+    _read(response, exchange, method, body.extend)
+    return Answer(method, path_template, response.status_code, response.headers, bytes(body))
+
+
+@forget_locals
+def stream_to(
+    url: str,
+    target: BinaryIO,
+    *,
+    limits: Limits,
+    path_template: str = "/(signed file)",
+    allow_http_loopback: bool = False,
+    session: requests.Session | None = None,
+) -> str:
+    """Download a signed URL into `target`, without credentials, and return its media type (lower case, no parameters).
+
+    https on public addresses only; http and loopback only with `allow_http_loopback`, which is for the sandbox. Raises as
+    `call` does, and MalformedAnswer `bad_url`, ProviderUnavailable `http_<status>` for any status but 200. No error holds
+    the URL. What was written before an error is the caller's to throw away.
+    """
+    host = _host_of(url)
+    local = allow_http_loopback and is_loopback(host)
+    secure = url.startswith("https://") or (local and url.startswith("http://"))
+    # A name and password in the URL would become an Authorization header.
+    request = (
+        _prepare("GET", url, {"Accept": "*/*"}, None) if host and secure and "@" not in urlsplit(url).netloc else None
+    )
+    if request is None:
+        raise MalformedAnswer(
+            "GET", path_template, "bad_url", advice="A file's URL has to be https, without a password."
+        )
+    exchange = Exchange(url, request.path_url, path_template, limits, fresh=True, public_only=not local)
+    response = _send(request, exchange, session)
+    if response.status_code != 200:
+        response.close()
+        raise ProviderUnavailable("GET", path_template, f"http_{response.status_code}", status=response.status_code)
+    _read(response, exchange, "GET", target.write)
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()[:100]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an address) is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _user_agent() -> str:
+    try:
+        return f"django-eprospera/{importlib.metadata.version('django-eprospera')}"
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "django-eprospera"
+
+
+_USER_AGENT: Final = _user_agent()
+
+
+def _prepare(
+    method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None
+) -> requests.PreparedRequest | None:
+    """None when something is not well formed: the errors of requests quote it, so none leaves here."""
+    # A compressed answer can be small on the wire and huge in memory: ask for none, and refuse one that comes.
+    all_headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
+    try:
+        return requests.Request(method, url, headers=all_headers, data=form).prepare()
+    except (requests.RequestException, ValueError):
+        return None
+
+
+def _send(request: requests.PreparedRequest, exchange: Exchange, session: requests.Session | None) -> requests.Response:
+    method, url = request.method or "", request.url or ""
+    limits, proxies = exchange.limits, _proxies(url)
+    timeout = (limits.connect_timeout, limits.read_timeout)
+    chosen = session or shared_session()
+    started = time.monotonic()
+    response = _attempt(
+        method,
+        exchange,
+        lambda: chosen.send(request, stream=True, timeout=timeout, allow_redirects=False, verify=True, proxies=proxies),
+    )
+    elapsed = (time.monotonic() - started) * 1000
+    logger.debug("%s %s: HTTP %d after %d ms", method, exchange.path, response.status_code, elapsed)
+    return response
+
+
+def _read(response: requests.Response, exchange: Exchange, method: str, write: Callable[[bytes], object]) -> None:
+    """Hand the body to `write` piece by piece, and the connection back to the pool."""
+    status, limit = response.status_code, exchange.limits.max_bytes
+    wrong = ""
+    length = response.headers.get("Content-Length", "")
+    if 300 <= status < 400:
+        wrong = "redirect"
+    elif response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        wrong = "encoded"
+    elif length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit):
+        wrong = "too_large"
+    size = 0
+    try:
+        while not wrong:
+            piece = _attempt(method, exchange, lambda: response.raw.read(_PIECE, decode_content=False), status)
+            if not piece:
+                return
+            size += len(piece)
+            if size > limit:
+                wrong = "too_large"
+            else:
+                write(piece)
+    finally:
+        response.close()
+    raise MalformedAnswer(method, exchange.path, wrong, status=status)
+
+
+def _attempt(method: str, exchange: Exchange, step: Callable[[], T], status: int | None = None) -> T:
+    """The one place where errors of the libraries below become ours.
+
+    Ours is raised after the other is forgotten, not from it: texts of requests and urllib3 quote URLs.
+    """
+    token = current.set(exchange)
+    try:
+        return step()
+    except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+        failure = _failure(method, exchange, _cause(error), status)
+    finally:
+        current.reset(token)
+    logger.debug("%s %s: %s", method, exchange.path, failure.code)
+    raise failure
+
+
+def _failure(method: str, exchange: Exchange, cause: type[BaseException], status: int | None) -> ApiError:
+    path = exchange.path
+    if issubclass(cause, TooLarge):
+        return MalformedAnswer(method, path, "too_large", status=status)
+    if exchange.sent:
+        code = "timeout" if issubclass(cause, TimeoutError) else "connection_lost"
+        return AnswerLost(method, path, code, status=status)
+    if issubclass(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
+        return ProviderUnavailable(
+            method, path, "tls_failed", advice="Its certificate or TLS version was not accepted."
+        )
+    return ProviderUnavailable(method, path, "connect_failed", advice="Nothing was sent.")
+
+
+def _cause(error: BaseException) -> type[BaseException]:
+    """The kind of the innermost error that says something: what happened to the socket."""
+    telling = (TooLarge, TimeoutError, requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+    seen: BaseException | None = error
+    for _ in range(20):
+        if seen is None:
+            break
+        if isinstance(seen, telling):
+            return type(seen)
+        seen = seen.__cause__ or seen.__context__
+    return type(error)
+
+
+def _proxies(url: str) -> dict[str, str]:
+    host = _host_of(url)
+    if is_loopback(host) or not url.startswith("https:"):
+        return {}
+    found = urllib.request.getproxies_environment()
+    proxy = found.get("https") or found.get("all")
+    if not proxy or requests.utils.should_bypass_proxies(url, no_proxy=None):
+        return {}
+    return {"https": proxy}
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)

@@ -1,0 +1,136 @@
+"""What does a refusal of the provider mean? Status and envelope in, one of our errors out. No models, no network, no Django.
+
+The provider's `error` is sometimes a code and sometimes a sentence, and might one day quote what we sent: only words known
+here get into our errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from django_eprospera.errors import (
+    ApiError,
+    ClientRejected,
+    InvalidGrant,
+    MalformedAnswer,
+    NotFound,
+    ProviderUnavailable,
+    ScopeMissing,
+    TokenRejected,
+)
+
+if TYPE_CHECKING:
+    from django_eprospera.http import Answer
+
+__all__ = ["grant_refusal", "resource_refusal"]
+
+E = TypeVar("E", bound=ApiError)
+_KNOWN: Final = frozenset(
+    {
+        "access_denied",
+        "insufficient_scope",
+        "internal_server_error",
+        "invalid_client",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_scope",
+        "invalid_token",
+        "missing_parameters",
+        "missing_scopes",
+        "missing_token",
+        "server_error",
+        "slow_down",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "unsupported_token_type",
+        "user_not_found",
+    }
+)
+_PASSING: Final = frozenset({"internal_server_error", "server_error", "slow_down", "temporarily_unavailable"})
+
+
+def resource_refusal(answer: Answer) -> ApiError:
+    """The error for an answer of `me/…` or userinfo that is not 200 (contract section 11, in its order)."""
+    code = _code(answer)
+    unavailable = _unavailable(answer, code)
+    if unavailable is not None:
+        return unavailable
+    if answer.status == 401 and code in {"missing_scopes", "insufficient_scope"}:
+        return _error(ScopeMissing, answer, code, "The person has to consent to the scope.")
+    if not _is_the_providers(answer):
+        # A page of some gateway. What the person shared must not end because of it.
+        return answer.malformed("not_json")
+    if answer.status == 401:
+        return _error(TokenRejected, answer, code)
+    if answer.status == 403:
+        return _error(ScopeMissing, answer, code, "The person has to consent to the scope.")
+    if answer.status == 404:
+        return _error(NotFound, answer, code if code in _KNOWN else "not_found")
+    if answer.status >= 400:
+        return _error(ClientRejected, answer, code)
+    return answer.malformed("unexpected_status")
+
+
+def grant_refusal(answer: Answer) -> ApiError:
+    """The error for an answer of the token or revocation endpoint that is not 200 (RFC 6749 section 5.2)."""
+    code = _code(answer)
+    unavailable = _unavailable(answer, code)  # first: its 429 says `invalid_request` (contract section 7)
+    if unavailable is not None:
+        return unavailable
+    if answer.status < 400:
+        return answer.malformed("unexpected_status")
+    if code == "invalid_grant":
+        return _error(InvalidGrant, answer, code)
+    if code not in _KNOWN and answer.status != 401:
+        return answer.malformed("not_an_oauth_error")
+    return _error(ClientRejected, answer, code, "Check client id, client secret and the scopes of the client.")
+
+
+def _unavailable(answer: Answer, code: str) -> ProviderUnavailable | None:
+    if answer.status == 429 or answer.status >= 500:
+        word = "rate_limited" if answer.status == 429 else code
+    elif code in _PASSING and answer.status >= 400:
+        word = code
+    else:
+        return None
+    return _error(ProviderUnavailable, answer, word)
+
+
+def _is_the_providers(answer: Answer) -> bool:
+    """Whether a refusal bears a mark of the provider: its envelope, or (RFC 6750 section 3) a challenge."""
+    if isinstance(_envelope(answer).get("error"), (str, dict)):
+        return True
+    return answer.status in {401, 403} and answer.headers.get("WWW-Authenticate", "").lower().startswith("bearer")
+
+
+def _envelope(answer: Answer) -> dict[str, Any]:
+    try:
+        value = answer.json()
+    except MalformedAnswer:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _code(answer: Answer) -> str:
+    envelope = _envelope(answer)
+    error = envelope.get("error")
+    inner = error.get("code") if isinstance(error, dict) else error
+    for word in (inner, envelope.get("code")):
+        if isinstance(word, str):
+            known = word.partition(":")[0].strip()  # `missing_scopes: <scope>`
+            if known in _KNOWN:
+                return known
+    return f"http_{answer.status}"
+
+
+def _error(kind: type[E], answer: Answer, code: str, advice: str = "") -> E:
+    return kind(
+        answer.method,
+        answer.path,
+        code,
+        status=answer.status,
+        request_id=answer.request_id,
+        retry_after=answer.retry_after,
+        advice=advice,
+    )
