@@ -1,0 +1,9 @@
+"""Starts the sandbox with `python -m django_eprospera.sandbox`."""
+
+from __future__ import annotations
+
+import sys
+
+from django_eprospera.sandbox.cli import main
+
+sys.exit(main())

@@ -1,0 +1,127 @@
+"""Starts a sandbox: `eprospera-sandbox --port 8001 …`. Sets up Django, so nothing that needs Django is imported before."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import django
+from django.conf import settings
+
+from django_eprospera.sandbox.options import Options, parse
+from django_eprospera.sandbox.server import Handler, QuietHandler, Server
+from django_eprospera.sandbox.settings import settings_for
+
+__all__ = ["main"]
+
+# Written beside the database. A directory of another layout is refused rather than guessed at.
+_LAYOUT = "1"
+
+
+class _RefusedError(Exception):
+    """The sandbox cannot start; the text says why and what to do."""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.contextmanager
+def _directory(options: Options) -> Iterator[Path]:
+    if options.data_dir is None:
+        with tempfile.TemporaryDirectory(prefix="eprospera-sandbox-", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
+    path = Path(options.data_dir)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        layout = path / "layout"
+        if not layout.exists():
+            layout.write_text(_LAYOUT)
+        if layout.read_text() != _LAYOUT:
+            raise _RefusedError(f"{path} was written by another version of the sandbox. Delete it, or name another --data-dir.")
+    except OSError as problem:
+        raise _RefusedError(f"--data-dir {path} cannot be used: {problem.strerror}. Name another one.") from problem
+    yield path
+
+
+def _secret_key(directory: Path) -> str:
+    path = directory / "secret-key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(48))
+    return path.read_text()
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _serve(options: Options, directory: Path) -> None:
+    try:
+        server = Server((options.host, options.port), QuietHandler if options.quiet else Handler, ipv6=":" in options.host)
+    except OSError as problem:
+        raise _RefusedError(
+            f"Cannot listen on {options.host}:{options.port}: {problem.strerror}. Choose another --port, or stop what uses this one."
+        ) from problem
+    with server:
+        port = server.server_address[1]
+        _answer(server, replace(options, port=port, issuer=options.issuer or f"http://localhost:{port}"), directory)
+
+
+def _answer(server: Server, options: Options, directory: Path) -> None:
+    settings.configure(**settings_for(options, directory, _secret_key(directory)))
+    django.setup()
+
+    # Models can be imported only now.
+    from django.core.management import call_command
+    from django.core.wsgi import get_wsgi_application
+
+    from django_eprospera.sandbox.grants import ensure_rows, key_ring
+    from django_eprospera.sandbox.personas import PERSONAS
+
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    ensure_rows(PERSONAS)
+    key_ring()
+    server.set_app(get_wsgi_application())
+    if not _is_loopback(options.host):
+        _say(
+            f"Warning: listening on {options.host}, which other machines may reach. Anyone who does can sign in as anyone here."
+        )
+    _say(f"client id      {options.client_id}")
+    _say("client secret  " + ("as given" if options.secret_given else f"{options.client_secret} (the published default)"))
+    for uri in options.redirect_uris:
+        _say(f"redirect URI   {uri}")
+    _say(f"state          {'kept in ' + str(options.data_dir) if options.data_dir else 'forgotten at exit'}")
+    _say(f"e-Próspera sandbox on {options.issuer}")
+    server.serve_forever()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a sandbox until it is told to stop. Returns the exit code: 0 when stopped, 2 when it could not start."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        with _directory(options) as directory:
+            _serve(options, directory)
+    except _RefusedError as refusal:
+        print(f"eprospera-sandbox: {refusal}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0

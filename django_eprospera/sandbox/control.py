@@ -1,0 +1,202 @@
+"""The control API under /_sandbox/: counters, faults and changes, for tests and developers on this machine.
+
+JSON in, JSON out. Only loopback clients, and only bodies declared as JSON: a web page in the developer's browser cannot send those
+to another origin without asking first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from django_eprospera.sandbox import facts, faults, grants, state
+from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, RefreshToken, Share
+from django_eprospera.sandbox.personas import PERSONAS
+from django_eprospera.scopes import ENTITY_DOCUMENTS_READ, ENTITY_READ
+
+__all__ = [
+    "change_persona", "fault_list", "health", "mint_grants", "represent", "reset", "revoke_grants", "rotate_key", "stats", "switch_list",
+]  # fmt: skip
+
+_Body = dict[str, Any]
+
+
+class _NonsenseError(Exception):
+    """The body makes no sense; the text says why."""
+
+
+def _control(**methods: Callable[..., Any]) -> Callable[..., HttpResponse]:
+    """One control endpoint: a function per method, each taking the body and returning what is sent back."""
+
+    @csrf_exempt
+    @wraps(next(iter(methods.values())))
+    def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if not ipaddress.ip_address(request.META["REMOTE_ADDR"]).is_loopback:
+            return JsonResponse({"error": "The control API answers clients on this machine only"}, status=403)
+        function = methods.get(str(request.method))
+        if function is None:
+            return JsonResponse({"error": "Method not allowed"}, status=405, headers={"Allow": ", ".join(methods)})
+        body: Any = {}
+        if request.method == "POST":
+            if request.content_type != "application/json":
+                return JsonResponse({"error": "Send application/json"}, status=415)
+            try:
+                body = json.loads(request.body or b"{}")
+            except ValueError:
+                return JsonResponse({"error": "The body is not JSON"}, status=400)
+            if not isinstance(body, dict):
+                return JsonResponse({"error": "The body must be an object"}, status=400)
+        try:
+            with state.write_lock, transaction.atomic():
+                answer = function(body, **kwargs)
+        except (_NonsenseError, ValueError) as problem:
+            return JsonResponse({"error": str(problem)}, status=400)
+        return JsonResponse(answer)
+
+    return view
+
+
+def _account(body: _Body) -> Account:
+    if str(body.get("sub")) not in PERSONAS:
+        raise _NonsenseError("sub must be one of the personas' (see the index page)")
+    return Account.objects.get(pk=body["sub"])
+
+
+def _application() -> Application:
+    application: Application = Application.objects.get(client_id=state.options().client_id)
+    return application
+
+
+def _health(_body: _Body) -> _Body:
+    return {"status": "ok", "issuer": state.options().issuer}
+
+
+def _stats(_body: _Body) -> _Body:
+    """Counters since the start or the last reset, and what is alive now."""
+    counters = state.counters()
+    refreshes = {name: number for name, number in counters.items() if name.startswith("grant refresh_token ")}
+    return {
+        "counters": counters,
+        "refresh_requests": sum(refreshes.values()),
+        "refreshes": refreshes.get("grant refresh_token 200", 0),
+        "refresh_token_reuse": counters.get("reuse refresh_token", 0),
+        "code_reuse": counters.get("reuse code", 0),
+        "grants_alive": Consent.objects.filter(ended=None).count(),
+        "refresh_tokens_alive": RefreshToken.objects.filter(revoked=None).count(),
+    }
+
+
+def _reset_stats(_body: _Body) -> _Body:
+    state.reset_counters()
+    return {}
+
+
+def _faults(_body: _Body) -> _Body:
+    return {"faults": faults.pending()}
+
+
+def _add_fault(body: _Body) -> _Body:
+    faults.add(body)
+    return _faults(body)
+
+
+def _clear_faults(_body: _Body) -> _Body:
+    faults.clear()
+    return {}
+
+
+def _switches(_body: _Body) -> _Body:
+    return asdict(state.switches())
+
+
+def _set_switches(body: _Body) -> _Body:
+    state.change_switches(body)
+    return _switches(body)
+
+
+def _default_switches(body: _Body) -> _Body:
+    state.change_switches(None)
+    return _switches(body)
+
+
+def _rotate_key(body: _Body) -> _Body:
+    return {"kid": grants.key_ring().rotate(forget=bool(body.get("forget")))}
+
+
+def _revoke(body: _Body) -> _Body:
+    """Ends a person's grants, as if revoked at the portal."""
+    return {"ended": grants.end(Consent.objects.filter(account=_account(body), ended=None))}
+
+
+def _represent(body: _Body) -> _Body:
+    """Ends or restores a person's representation of an entity."""
+    account, entity = _account(body), body.get("entity")
+    if entity not in facts.persona_of(account).entities:
+        raise _NonsenseError("entity must be one that this persona represents")
+    ended = [other for other in account.ended_entities if other != entity]
+    account.ended_entities = ended if body.get("active") else [*ended, entity]
+    account.save()
+    return {"represented": facts.represented(account)}
+
+
+def _change_persona(body: _Body, sub: str) -> _Body:
+    """Lays changes over a persona's data; an empty object takes them back."""
+    account = _account({"sub": sub})
+    if unknown := set(body) - set(facts.CHANGEABLE):
+        raise _NonsenseError(f"Cannot change {', '.join(sorted(unknown))}. Known: {', '.join(facts.CHANGEABLE)}.")
+    account.changes = {**account.changes, **body} if body else {}
+    account.save()
+    return {
+        "claims": facts.claims(account, {"profile", "email"}), "person": facts.person(account), "residency": facts.residency(account),
+        "id_verification": facts.id_verification(account),
+    }  # fmt: skip
+
+
+def _mint(body: _Body) -> _Body:
+    """Makes grants with tokens, without a browser."""
+    account, application = _account(body), _application()
+    scopes = body.get("scopes", list(state.options().allowed_scopes))
+    if isinstance(scopes, str):
+        scopes = scopes.split()
+    if not set(scopes) <= set(state.options().allowed_scopes):
+        raise _NonsenseError("scopes must be some of those that the client may ask for")
+    count = body.get("count", 1)
+    if not isinstance(count, int) or not 1 <= count <= 10_000:
+        raise _NonsenseError("count must be a number from 1 to 10000")
+    seconds = body.get("access_token_expires_in", state.access_token_seconds())
+    if not isinstance(seconds, int):
+        raise _NonsenseError("access_token_expires_in must be a number of seconds; 0 or less for one that is over")
+    if {ENTITY_READ, ENTITY_DOCUMENTS_READ} & set(scopes):
+        grants.share(account, application, list(body.get("entities", facts.represented(account))))
+    return {"grants": grants.mint(account, application, " ".join(scopes), count, seconds)}
+
+
+def _reset(_body: _Body) -> _Body:
+    """Forgets all grants, changes, faults, counters and switches. Keys stay."""
+    for model in (AccessToken, RefreshToken, Code, Consent, Share):
+        model.objects.all().delete()
+    Account.objects.update(changes={}, ended_entities=[])
+    faults.clear()
+    state.reset_counters()
+    state.change_switches(None)
+    return {}
+
+
+health = _control(GET=_health)
+stats = _control(GET=_stats, DELETE=_reset_stats)
+fault_list = _control(GET=_faults, POST=_add_fault, DELETE=_clear_faults)
+switch_list = _control(GET=_switches, POST=_set_switches, DELETE=_default_switches)
+rotate_key = _control(POST=_rotate_key)
+revoke_grants = _control(POST=_revoke)
+represent = _control(POST=_represent)
+change_persona = _control(POST=_change_persona)
+mint_grants = _control(POST=_mint)
+reset = _control(POST=_reset)

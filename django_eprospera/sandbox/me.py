@@ -1,0 +1,120 @@
+"""The endpoints that open with an access token: userinfo and `me/`. Contract, sections 6, 10 and 11."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_http_methods
+
+from django_eprospera import scopes
+from django_eprospera.sandbox import facts, state
+from django_eprospera.sandbox.models import AccessToken, checksum
+
+__all__ = [
+    "id_verification", "legal_entities", "legal_entity", "legal_entity_documents", "natural_person", "residency", "userinfo",
+]  # fmt: skip
+
+_Answer = Callable[..., HttpResponse]
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+def _json(body: Any, status: int = 200, **headers: str) -> JsonResponse:
+    return JsonResponse(body, status=status, safe=False, headers={**_NO_STORE, **headers})
+
+
+def _challenge(error: str, status: int, challenge: str) -> JsonResponse:
+    return _json({"error": error}, status, **{"WWW-Authenticate": challenge})
+
+
+def _opens_with(scope: str) -> Callable[[_Answer], _Answer]:
+    """Lets a request in that carries a good access token with `scope`, and hands the token to the view."""
+
+    def decorate(view: _Answer) -> _Answer:
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            kind, _, value = request.headers.get("Authorization", "").partition(" ")
+            value = value.strip()
+            if kind.lower() != "bearer" or not value:
+                return _challenge("missing_token", 401, "Bearer")
+            if value.startswith("sk-"):
+                return _json({"error": "Standard API keys are not supported on this endpoint"}, 403)
+            token = AccessToken.objects.select_related("user").filter(token_checksum=checksum(value)).first()
+            if token is None or token.expires <= timezone.now():
+                return _challenge("invalid_token", 401, 'Bearer error="invalid_token"')
+            if scope not in token.scope.split():
+                return _lacks(scope)
+            return view(request, token, *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def _lacks(scope: str) -> JsonResponse:
+    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    if scope == scopes.OPENID:
+        return _challenge("insufficient_scope", 403, challenge)
+    return _challenge(f"missing_scopes: {scope}", state.switches().missing_scope_status, challenge)
+
+
+@csrf_exempt
+@require_http_methods(["GET", "POST"])
+@_opens_with(scopes.OPENID)
+def userinfo(_request: HttpRequest, token: AccessToken) -> HttpResponse:
+    """GET and POST /api/oauth/userinfo."""
+    return _json(facts.claims(token.user, set(token.scope.split())))
+
+
+@require_GET
+@_opens_with(scopes.PERSON_DETAILS_READ)
+def natural_person(_request: HttpRequest, token: AccessToken) -> HttpResponse:
+    """GET /api/v1/me/natural-person: a bare object, or null."""
+    return _json(facts.person(token.user))
+
+
+@require_GET
+@_opens_with(scopes.PERSON_RESIDENCY_READ)
+def residency(_request: HttpRequest, token: AccessToken) -> HttpResponse:
+    """GET /api/v1/me/natural-person/residency: a bare object."""
+    return _json(facts.residency(token.user))
+
+
+@require_GET
+@_opens_with(scopes.PERSON_ID_VERIFICATION_READ)
+def id_verification(_request: HttpRequest, token: AccessToken) -> HttpResponse:
+    """GET /api/v1/me/natural-person/id-verification: a bare object with signed URLs."""
+    return _json(facts.id_verification(token.user))
+
+
+@require_GET
+@_opens_with(scopes.ENTITY_READ)
+def legal_entities(_request: HttpRequest, token: AccessToken) -> HttpResponse:
+    """GET /api/v1/me/legal-entities: what was shared with this client and is still represented."""
+    return _json({"data": [facts.company(entity, brief=True) for entity in facts.shared(token.user, token.application_id)]})
+
+
+# One answer for "never existed", "not shared" and "no longer represented", on purpose.
+_UNKNOWN = {"error": "Legal entity not found"}
+
+
+@require_GET
+@_opens_with(scopes.ENTITY_READ)
+def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
+    """GET /api/v1/me/legal-entities/{id}."""
+    if entity not in facts.shared(token.user, token.application_id):
+        return _json(_UNKNOWN, 404)
+    return _json({"data": facts.company(entity, brief=False)})
+
+
+@require_GET
+@_opens_with(scopes.ENTITY_DOCUMENTS_READ)
+def legal_entity_documents(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
+    """GET /api/v1/me/legal-entities/{id}/documents."""
+    if entity not in facts.shared(token.user, token.application_id):
+        return _json(_UNKNOWN, 404)
+    return _json({"data": facts.company_documents(entity)})

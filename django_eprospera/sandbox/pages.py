@@ -1,0 +1,140 @@
+"""What does a person see? The index, the sign-in page and the consent page: plain forms, no script."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from django_eprospera.sandbox import facts, state
+from django_eprospera.sandbox.authorize import RefusedError, allow, check, deny, refused, signed_in
+from django_eprospera.sandbox.files import picture_url
+from django_eprospera.sandbox.models import Account
+from django_eprospera.sandbox.options import Switches
+from django_eprospera.sandbox.personas import PERSONAS, Persona
+from django_eprospera.scopes import LABELS
+
+__all__ = ["bad_request", "consent", "csrf_failure", "index", "not_found", "server_error", "sign_in", "static"]
+
+
+def _card(persona: Persona) -> dict[str, Any]:
+    return {
+        "sub": persona.sub, "name": persona.name, "line": persona.line, "email": persona.claims["email"],
+        "picture": picture_url(persona.sub),
+    }  # fmt: skip
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """What this is, who is in it, and how a client is pointed at it."""
+    switches = state.switches()
+    return render(
+        request,
+        "eprospera_sandbox/index.html",
+        {
+            "options": state.options(),
+            "personas": [_card(persona) for persona in PERSONAS.values()],
+            "scopes": [(scope, LABELS[scope]) for scope in state.options().allowed_scopes],
+            "switches": [
+                {"name": each.name, "value": getattr(switches, each.name), "changed": getattr(switches, each.name) != each.default,
+                 "choices": each.metadata["choices"], "help": each.metadata["help"]}
+                for each in fields(Switches)
+            ],
+        },
+    )  # fmt: skip
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Choose a persona. There is no password: nothing here is real."""
+    try:
+        asked = check(request)
+    except RefusedError as refusal:
+        return refused(request, refusal)
+    if request.method == "POST":
+        account = Account.objects.filter(pk=request.POST.get("sub", "")).first() if request.POST.get("sub") in PERSONAS else None
+        if account is not None:
+            request.session.cycle_key()
+            request.session["sub"], request.session["auth_time"] = str(account.pk), int(time.time())
+            query = request.GET.copy()
+            query.pop("login_hint", None)
+            return HttpResponseRedirect(f"/api/oauth/authorize?{query.urlencode()}", status=303)
+    hint = asked.query.get("login_hint", "")
+    cards = [_card(persona) for persona in PERSONAS.values()]
+    # The hinted person first; the others keep their order.
+    cards.sort(key=lambda card: hint not in (card["sub"], card["email"]))
+    return render(
+        request,
+        "eprospera_sandbox/sign_in.html",
+        {"client": asked.query["client_id"], "cards": cards, "hint": hint, "nothing_chosen": request.method == "POST"},
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def consent(request: HttpRequest) -> HttpResponse:
+    """Every scope in plain words, every company with a box to tick, and a yes or a no."""
+    try:
+        asked = check(request)
+    except RefusedError as refusal:
+        return refused(request, refusal)
+    account = signed_in(request)
+    if account is None:
+        return HttpResponseRedirect(f"/api/oauth/authorize?{request.GET.urlencode()}", status=303)
+    represented = facts.represented(account)
+    if request.method == "POST":
+        if request.POST.get("answer") == "allow":
+            picked = [entity for entity in represented if entity in request.POST.getlist("entity")]
+            return allow(request, asked, account, picked if asked.wants_entities else None)
+        return deny(request)
+    return render(
+        request,
+        "eprospera_sandbox/consent.html",
+        {
+            "client": asked.query["client_id"],
+            "client_host": asked.redirect_uri.split("/")[2],
+            "card": _card(facts.persona_of(account)),
+            "labels": [LABELS[scope] for scope in LABELS if scope in asked.scopes],
+            "wants_entities": asked.wants_entities,
+            "companies": [facts.company(entity, brief=True) for entity in represented],
+            "query": request.GET.urlencode(),
+        },
+    )
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form that was opened too long ago, or came from elsewhere."""
+    body = {"error": "invalid_request", "error_description": _("This form has expired. Go back, reload the page and try again.")}
+    return render(request, "eprospera_sandbox/error.html", {"body": body}, status=403)
+
+
+_STATIC = Path(__file__).parent / "static" / "eprospera_sandbox"
+_TYPES = {"style.css": "text/css", "submit.js": "text/javascript", "mark.svg": "image/svg+xml"}
+
+
+@require_safe
+def static(_request: HttpRequest, name: str) -> HttpResponse:
+    """The style sheet and its few companions."""
+    if name not in _TYPES:
+        return JsonResponse({"error": "File not found"}, status=404)
+    return HttpResponse((_STATIC / name).read_bytes(), content_type=_TYPES[name], headers={"Cache-Control": "public, max-age=300"})
+
+
+def bad_request(_request: HttpRequest, _exception: Exception) -> HttpResponse:
+    """Nonsense, or a host name that is not ours."""
+    return JsonResponse({"error": "invalid_request"}, status=400)
+
+
+def not_found(_request: HttpRequest, _exception: Exception) -> HttpResponse:
+    """No such address."""
+    return JsonResponse({"error": "Not found"}, status=404)
+
+
+def server_error(_request: HttpRequest) -> HttpResponse:
+    """A fault of the sandbox itself."""
+    return JsonResponse({"error": "Internal server error"}, status=500)

@@ -1,0 +1,102 @@
+"""The sandbox's Django settings, made from its options. Shares no database, cookie or secret with any other site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django_eprospera.sandbox.options import Options
+from django_eprospera.sandbox.state import access_token_seconds
+from django_eprospera.scopes import LABELS
+
+__all__ = ["settings_for"]
+
+
+def settings_for(options: Options, directory: Path, secret_key: str) -> dict[str, Any]:
+    """Settings of a sandbox whose database lies in `directory`."""
+    return {
+        "ALLOWED_HOSTS": sorted({"localhost", "127.0.0.1", "[::1]", options.host, urlsplit(options.issuer).hostname or ""}),
+        "AUTH_USER_MODEL": "eprospera_sandbox.Account",
+        "CSRF_COOKIE_NAME": "eprospera_sandbox_csrf",
+        "CSRF_COOKIE_HTTPONLY": True,
+        "CSRF_FAILURE_VIEW": "django_eprospera.sandbox.pages.csrf_failure",
+        "DATABASES": {
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": directory / "sandbox.sqlite3",
+                "CONN_MAX_AGE": None,
+                "OPTIONS": {
+                    "timeout": 30,
+                    "transaction_mode": "IMMEDIATE",
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+                },
+            }
+        },
+        "DATA_UPLOAD_MAX_MEMORY_SIZE": 1_000_000,
+        "DEBUG": False,
+        "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
+        "INSTALLED_APPS": ["oauth2_provider", "django_eprospera.sandbox"],
+        "LANGUAGES": [("en", "English"), ("es", "Español")],
+        "LANGUAGE_CODE": "en",
+        "LANGUAGE_COOKIE_NAME": "eprospera_sandbox_language",
+        # Each request has its own line; of Django only real faults are worth one more.
+        "LOGGING": {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "handlers": {"console": {"class": "logging.StreamHandler"}},
+            "root": {"handlers": ["console"], "level": "ERROR"},
+            "loggers": {"django": {"level": "ERROR"}},
+        },
+        "MIDDLEWARE": [
+            "django_eprospera.sandbox.middleware.count_and_fail_on_demand",
+            "django_eprospera.sandbox.middleware.harden",
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.middleware.locale.LocaleMiddleware",
+            "django.middleware.common.CommonMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+        ],
+        # The tables are made straight from the models: a sandbox has no history that a migration would have to respect.
+        "MIGRATION_MODULES": {"oauth2_provider": None, "eprospera_sandbox": None},
+        "OAUTH2_PROVIDER": {
+            "ACCESS_TOKEN_GENERATOR": "django_eprospera.sandbox.grants.new_access_token",
+            "ALLOWED_REDIRECT_URI_SCHEMES": sorted({urlsplit(uri).scheme for uri in options.redirect_uris}),
+            "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+            "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+            "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+            "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+            "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+            "EXTRA_SERVER_KWARGS": {"token_expires_in": access_token_seconds},
+            "OAUTH2_VALIDATOR_CLASS": "django_eprospera.sandbox.validators.Validator",
+            "OIDC_ENABLED": True,
+            "OIDC_ISS_ENDPOINT": options.issuer,
+            "REFRESH_TOKEN_GENERATOR": "django_eprospera.sandbox.grants.new_refresh_token",
+            "SCOPES": {scope: str(scope) for scope in LABELS},
+            "DEFAULT_SCOPES": [],
+        },
+        "OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL": "eprospera_sandbox.AccessToken",
+        "OAUTH2_PROVIDER_GRANT_MODEL": "eprospera_sandbox.Code",
+        "OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL": "eprospera_sandbox.RefreshToken",
+        "ROOT_URLCONF": "django_eprospera.sandbox.urls",
+        "SANDBOX": options,
+        "SANDBOX_DIRECTORY": directory,
+        "SECRET_KEY": secret_key,
+        "SESSION_COOKIE_NAME": "eprospera_sandbox_session",
+        "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
+        "SESSION_SERIALIZER": "django.contrib.sessions.serializers.JSONSerializer",
+        "SILENCED_SYSTEM_CHECKS": ["fields.W342"],
+        "TEMPLATES": [
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.template.context_processors.i18n",
+                    ]
+                },
+            }
+        ],
+        "TIME_ZONE": "UTC",
+        "USE_TZ": True,
+    }

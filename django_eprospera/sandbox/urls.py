@@ -1,0 +1,50 @@
+"""Which address leads where? The provider's own paths, then the sandbox's pages, files and control API."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from django_eprospera.sandbox import authorize, control, discovery, files, me, pages, token_views
+
+urlpatterns = [
+    # The provider (contract, section 2), deprecated aliases included
+    path(".well-known/openid-configuration", discovery.configuration),
+    path("api/oauth/.well-known/openid-configuration", discovery.configuration),
+    path("api/oauth/.well-known/jwks.json", discovery.jwks),
+    path(".well-known/jwks.json", discovery.jwks),
+    path("api/oauth/authorize", authorize.authorize),
+    path("api/oauth/token", token_views.token),
+    path("api/oauth/userinfo", me.userinfo),
+    path("api/oauth/revoke", token_views.revoke),
+    path("api/oauth/introspect", token_views.introspect),
+    path("api/oauth/device_authorization", token_views.device),
+    path("api/v1/me/natural-person", me.natural_person),
+    path("api/v1/me/natural-person/residency", me.residency),
+    path("api/v1/me/natural-person/id-verification", me.id_verification),
+    path("api/v1/me/natural-person/id_verification", me.id_verification),
+    path("api/v1/me/legal-entities", me.legal_entities),
+    path("api/v1/me/legal-entities/<str:entity>", me.legal_entity),
+    path("api/v1/me/legal-entities/<str:entity>/documents", me.legal_entity_documents),
+    # Pages and files
+    path("", pages.index, name="index"),
+    path("sign-in", pages.sign_in, name="sign-in"),
+    path("consent", pages.consent, name="consent"),
+    path("pictures/<str:sub>.jpg", files.picture),
+    path("files/<str:kind>/<str:name>", files.file),
+    path("static/<str:name>", pages.static, name="static"),
+    # Control
+    path("_sandbox/health", control.health),
+    path("_sandbox/stats", control.stats),
+    path("_sandbox/faults", control.fault_list),
+    path("_sandbox/switches", control.switch_list),
+    path("_sandbox/rotate-key", control.rotate_key),
+    path("_sandbox/revoke", control.revoke_grants),
+    path("_sandbox/represent", control.represent),
+    path("_sandbox/personas/<str:sub>", control.change_persona),
+    path("_sandbox/grants", control.mint_grants),
+    path("_sandbox/reset", control.reset),
+]
+
+handler400 = pages.bad_request
+handler404 = pages.not_found
+handler500 = pages.server_error

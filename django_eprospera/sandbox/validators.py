@@ -1,0 +1,166 @@
+"""Which requests does the provider accept, and what do its tokens say? django-oauth-toolkit's validator, its gaps closed.
+
+Closed here: redirect URIs are compared as exact strings; a code used twice ends its grant; a refresh token is spent exactly once
+and its reuse ends the grant; missing PKCE verifiers are `invalid_grant`; ID tokens are not stored.
+Whoever calls a method that writes holds `state.write_lock` and an open transaction.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from oauth2_provider.oauth2_backends import OAuthLibCore, get_oauthlib_core
+from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauthlib.oauth2.rfc6749 import errors
+
+from django_eprospera.sandbox import facts, state
+from django_eprospera.sandbox.grants import end, key_ring, refresh_token_end
+from django_eprospera.sandbox.models import AccessToken, Code, Consent, RefreshToken, checksum
+
+__all__ = ["Validator", "core"]
+
+
+@functools.cache
+def core() -> OAuthLibCore:
+    """The provider engine: oauthlib's server behind django-oauth-toolkit's request handling."""
+    return get_oauthlib_core()
+
+
+class Validator(OAuth2Validator):  # type: ignore[misc]
+    """The provider's rules, as oauthlib asks for them."""
+
+    # Clients
+
+    def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
+        return constant_time_compare(provided_secret, stored_secret)
+
+    def client_authentication_required(self, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+        """Always: the provider registers confidential clients only."""
+        return True
+
+    def validate_redirect_uri(self, client_id: str, redirect_uri: str, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+        """Exact match with a registered URI (contract, section 4); not even another loopback port will do."""
+        return redirect_uri in request.client.redirect_uris.split()
+
+    def validate_scopes(self, client_id: str, scopes: list[str], client: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+        """Only scopes that the client was registered with."""
+        return set(scopes) <= set(state.options().allowed_scopes)
+
+    def validate_silent_login(self, request: Any) -> bool:
+        """prompt=none is decided by the authorize view, which knows the session."""
+        return True
+
+    def validate_silent_authorization(self, request: Any) -> bool:
+        """See `validate_silent_login`."""
+        return True
+
+    def is_pkce_required(self, client_id: str, request: Any) -> bool:
+        """Optional for the provider, unless the switch says otherwise."""
+        return state.switches().require_pkce == "yes"
+
+    # Codes
+
+    def _create_authorization_code(self, request: Any, code: dict[str, str], expires: Any = None) -> Code:
+        made: Code = Code.objects.create(
+            application=request.client, user=request.user, code=code["code"],
+            expires=timezone.now() + timedelta(seconds=state.switches().code_seconds), redirect_uri=request.redirect_uri,
+            scope=" ".join(request.scopes), code_challenge=request.code_challenge or "",
+            code_challenge_method=request.code_challenge_method or "", nonce=request.nonce or "", consent=request.consent,
+        )  # fmt: skip
+        return made
+
+    def validate_code(self, client_id: str, code: str, client: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+        """Good once, for the client and redirect URI it was made for, with the verifier of its challenge."""
+        found = Code.objects.select_related("consent", "user").filter(code=code, application=client).first()
+        if found is None or found.consent.ended:
+            return False
+        if found.used:
+            # RFC 6749 section 4.1.2: a code that comes twice has leaked; what it gave must not live on.
+            state.count("reuse code")
+            end([found.consent])
+            return False
+        if found.is_expired() or found.redirect_uri != request.redirect_uri:
+            return False
+        if bool(found.code_challenge) != bool(request.code_verifier):
+            return False
+        request.scopes, request.user, request.consent = found.scope.split(), found.user, found.consent
+        return True
+
+    def invalidate_authorization_code(self, client_id: str, code: str, request: Any, *_args: Any, **_kwargs: Any) -> None:
+        """Marks the code as used."""
+        if not Code.objects.filter(code=code, used=None).update(used=timezone.now()):
+            raise errors.InvalidGrantError(request=request)
+
+    # Tokens
+
+    def validate_refresh_token(self, refresh_token: str, client: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+        """Good once. A second use ends the grant, or is only refused, as the switch says."""
+        rows = RefreshToken.objects.select_related("consent", "user")
+        found = rows.filter(token_checksum=checksum(refresh_token), application=client).first()
+        if found is None:
+            return False
+        if found.revoked:
+            if found.consent.ended is None:
+                state.count("reuse refresh_token")
+                if state.switches().refresh_reuse == "revoke":
+                    end([found.consent])
+            return False
+        if found.expires <= timezone.now():
+            return False
+        request.user, request.consent, request.spent = found.user, found.consent, found
+        return True
+
+    def get_original_scopes(self, refresh_token: str, request: Any, *_args: Any, **_kwargs: Any) -> str:
+        """What was granted; a narrower refresh does not narrow the grant (RFC 6749 section 6)."""
+        scope: str = request.consent.scope
+        return scope
+
+    def _save_bearer_token(self, token: dict[str, Any], request: Any, *_args: Any, **_kwargs: Any) -> None:
+        consent: Consent = request.consent
+        AccessToken.objects.create(
+            user=request.user, application=request.client, consent=consent, scope=token["scope"],
+            expires=timezone.now() + timedelta(seconds=token["expires_in"]), token_checksum=checksum(token["access_token"]),
+        )  # fmt: skip
+        if "offline_access" not in consent.scope.split():
+            token.pop("refresh_token", None)
+            return
+        if spent := getattr(request, "spent", None):
+            RefreshToken.objects.filter(pk=spent.pk).update(revoked=timezone.now())
+        RefreshToken.objects.create(
+            user=request.user, application=request.client, consent=consent, token_family=consent.pk,
+            expires=spent.expires if spent and state.switches().refresh_lifetime == "fixed" else refresh_token_end(consent),
+            token_checksum=checksum(token["refresh_token"]),
+        )  # fmt: skip
+
+    def revoke_token(self, token: str, token_type_hint: str | None, request: Any, *_args: Any, **_kwargs: Any) -> None:
+        """A refresh token takes its grant along; an access token goes alone. Tokens of other clients stay untouched."""
+        ours = {"token_checksum": checksum(token), "application": request.client}
+        if refresh := RefreshToken.objects.select_related("consent").filter(**ours).first():
+            end([refresh.consent])
+        AccessToken.objects.filter(**ours).delete()
+
+    # ID tokens
+
+    def refresh_id_token(self, request: Any) -> bool:
+        """Whether a refresh with openid answers with an ID token."""
+        return state.switches().id_token_on_refresh == "yes"
+
+    def finalize_id_token(self, id_token: dict[str, Any], token: Any, token_handler: Any, request: Any) -> str:
+        """Completes oauthlib's claims (aud, iat, nonce, at_hash) and signs them."""
+        claims = {
+            **id_token,
+            "iss": state.options().issuer,
+            "sub": str(request.user.pk),
+            "exp": int(time.time()) + state.switches().id_token_seconds,
+            "auth_time": int(request.consent.authenticated.timestamp()),
+            "jti": str(uuid.uuid4()),
+        }
+        if state.switches().id_token_profile == "claims":
+            claims |= facts.claims(request.user, set(request.scopes))
+        return key_ring().sign(claims)

@@ -1,0 +1,214 @@
+"""A real sandbox for tests: the command in a process of its own, on a port of its own, spoken to over HTTP only."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import secrets
+import subprocess
+import sys
+import threading
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+LUCIA = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b01"  # Resident, three companies, everything on file
+SAMUEL = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b02"  # e-Resident, shares KITES with Lucía, e-mail not verified
+MIRJAM = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b03"  # Limited e-Resident until 2035
+OTTO = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b04"  # residency ended
+NADIA = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b05"  # never a resident: natural-person is null
+TEO = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b06"  # nulls, no identity check, no e-mail
+ANA = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b07"  # passport without a back
+JOSE = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b08"  # accents
+WULANDARI = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b09"  # a name of one word
+ROBIN = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b10"  # markup in harmless fields
+LARS = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b11"  # residency listed although its last day has passed
+KITES = "3e1b5c77-91d0-4a3b-8f8e-2a6c0d9e4f10"
+REEF = "5a90d1e2-7c34-4b58-9e61-0b7f3a2c8d21"
+LANTERNS = "8c4f2b16-0d9a-4e73-a5b8-61d3e7f09c32"
+ORCHARD = "b27e6d03-f518-4c9d-8a42-9f0c5b1d7e43"
+PAPER = "d6038fa9-42e7-4b1c-9d5f-c81a7e240b54"
+
+ALL_SCOPES = (
+    "openid profile email offline_access eprospera:person.details.read eprospera:person.residency.read "
+    "eprospera:person.id_verification.read eprospera:entity.read eprospera:entity.documents.read"
+)
+
+
+class SandboxProcess:
+    """`with SandboxProcess() as sandbox:` — options become arguments: `missing_scope_status=401` → `--missing-scope-status 401`."""
+
+    def __init__(
+        self, port=0, client_id="test-client", client_secret="test-secret %+&=/ñ",
+        redirect_uris=("http://localhost:8000/complete/eprospera/",), **options,
+    ):  # fmt: skip
+        self.client_id, self.client_secret, self.redirect_uris = client_id, client_secret, list(redirect_uris)
+        self.command = [sys.executable, "-m", "django_eprospera.sandbox", "--quiet", "--port", str(port)]
+        self.command += ["--client-id", client_id, "--client-secret", client_secret]
+        for uri in self.redirect_uris:
+            self.command += ["--redirect-uri", uri]
+        for name, value in options.items():
+            for each in value if isinstance(value, (list, tuple)) else [value]:
+                self.command += [f"--{name.replace('_', '-')}", str(each)]
+        self.process, self.url, self.output = None, "", []
+        self.http = requests.Session()
+        self.http.trust_env = False
+
+    @property
+    def redirect_uri(self):
+        return self.redirect_uris[0]
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+        # Ends the wait below should the command hang instead of starting or failing.
+        alarm = threading.Timer(60, self.process.kill)
+        alarm.start()
+        try:
+            for line in self.process.stdout:
+                self.output.append(line)
+                if ready := re.match(r"e-Próspera sandbox on (\S+)", line):
+                    self.url = ready[1]
+                    # Nobody reads the rest otherwise, and a full pipe would stop the server.
+                    threading.Thread(target=self.output.extend, args=(self.process.stdout,), daemon=True).start()
+                    return self
+        finally:
+            alarm.cancel()
+        raise RuntimeError(f"The sandbox did not start (exit code {self.process.wait()}):\n{''.join(self.output)}")
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.http.close()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # The control API
+
+    def control(self, path, method=None, **body):
+        """`control("stats")` reads, `control("revoke", sub=LUCIA)` posts, `control("faults", "DELETE")` deletes."""
+        method = method or ("POST" if body or path in {"reset", "rotate-key"} else "GET")
+        answer = self.http.request(method, f"{self.url}/_sandbox/{path}", json=body if method == "POST" else None, timeout=60)
+        if answer.status_code != 200:
+            raise AssertionError(f"{method} /_sandbox/{path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+    def fault(self, path, **what):
+        """From now on requests for `path` fail: `fault("/api/v1/me/natural-person", status=500, body="oops", times=1)`."""
+        return self.control("faults", "POST", path=path, **what)
+
+    def mint(self, sub=LUCIA, scopes=ALL_SCOPES, **more):
+        """Grants with tokens, without a browser: a list of token answers."""
+        return self.control("grants", "POST", sub=sub, scopes=scopes, **more)["grants"]
+
+    # The front door
+
+    def authorize_parameters(self, scopes=ALL_SCOPES, **more):
+        parameters = {
+            "response_type": "code", "client_id": self.client_id, "redirect_uri": self.redirect_uri, "scope": scopes,
+            "state": secrets.token_urlsafe(16),
+        } | ({"nonce": secrets.token_urlsafe(16)} if "openid" in scopes.split() else {})  # fmt: skip
+        return {name: value for name, value in (parameters | more).items() if value is not None}
+
+    def sign_in(self, persona=LUCIA, scopes=ALL_SCOPES, entities=None, *, answer="allow", browser=None, **more):
+        """Walks sign-in and consent as a browser would, with PKCE. `entities=None` leaves every company ticked.
+
+        Returns the token answer, with `nonce` and `verifier` added. With `answer="deny"`, or where the provider refuses,
+        returns what reached the client instead: {"error": …, "state": …}.
+        """
+        verifier = secrets.token_urlsafe(48)
+        parameters = self.authorize_parameters(scopes, code_challenge=challenge(verifier), code_challenge_method="S256", **more)
+        reached = self.walk(parameters, persona, entities, answer=answer, browser=browser)
+        if "code" not in reached:
+            return reached
+        assert reached["state"] == parameters["state"]
+        tokens = self.token(grant_type="authorization_code", code=reached["code"], redirect_uri=parameters["redirect_uri"],
+                            code_verifier=verifier)  # fmt: skip
+        assert tokens.status_code == 200, tokens.text
+        return tokens.json() | {"nonce": parameters.get("nonce"), "verifier": verifier}
+
+    def walk(self, parameters, persona=LUCIA, entities=None, *, answer="allow", browser=None):
+        """Follows redirects and presses buttons until the browser is sent to the client; returns what it carries there."""
+        browser = browser or new_browser()
+        page = browser.get(f"{self.url}/api/oauth/authorize", params=parameters, allow_redirects=False, timeout=60)
+        for _ in range(12):
+            if page.is_redirect or page.status_code == 303:
+                target = page.headers["Location"]
+                if target.startswith(tuple(self.redirect_uris)):
+                    parts = urlsplit(target)
+                    return {name: values[-1] for name, values in parse_qs(parts.query or parts.fragment).items()}
+                page = browser.get(self._absolute(target), allow_redirects=False, timeout=60)
+            elif "/sign-in?" in page.url and page.ok:
+                page = self._press(browser, page, [("sub", persona)])
+            elif "/consent?" in page.url and page.ok:
+                offered = re.findall(r'name="entity"\s+value="([^"]+)"', page.text)
+                picked = [("entity", entity) for entity in (offered if entities is None else entities)]
+                response = self._press(browser, page, [*picked, ("answer", answer)])
+                if response.status_code == 200:  # form_post
+                    return dict(hidden_fields(response.text))
+                page = response
+            else:
+                raise AssertionError(f"{page.url}: {page.status_code}\n{page.text}")
+        raise AssertionError(f"No end of redirects, last {page.url}")
+
+    def _absolute(self, target):
+        return target if "://" in target else self.url + target
+
+    def _press(self, browser, page, fields):
+        fields = [*((name, value) for name, value in hidden_fields(page.text)), *fields]
+        return browser.post(page.url, data=fields, allow_redirects=False, timeout=60)
+
+    # The back channel
+
+    def token(self, *, auth="basic", **form):
+        """POST to the token endpoint; `auth` is basic, post or none."""
+        return self.back_channel("token", auth=auth, **form)
+
+    def refresh(self, refresh_token, **more):
+        return self.token(grant_type="refresh_token", refresh_token=refresh_token, **more)
+
+    def back_channel(self, endpoint, *, auth="basic", **form):
+        credentials = {"client_id": self.client_id, "client_secret": self.client_secret} if auth == "post" else {}
+        headers = {"Authorization": basic(self.client_id, self.client_secret)} if auth == "basic" else {}
+        return self.http.post(f"{self.url}/api/oauth/{endpoint}", data=credentials | form, headers=headers, timeout=60)
+
+    def get(self, path, access_token=None):
+        """GET with a Bearer token: `sandbox.get("/api/v1/me/natural-person", token)`."""
+        headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
+        return self.http.get(self.url + path, headers=headers, timeout=60)
+
+
+def new_browser(language="en"):
+    """A session with a cookie jar, as a browser has. Names a page that it would rather have."""
+    browser = requests.Session()
+    browser.trust_env = False
+    browser.headers.update({"Accept": "text/html", "Accept-Language": language})
+    return browser
+
+
+def challenge(verifier):
+    """The S256 challenge of a PKCE verifier (RFC 7636)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def basic(client_id, client_secret):
+    """HTTP Basic as RFC 6749 section 2.3.1 wants it: both halves form-encoded first."""
+    pair = f"{requests.utils.quote(client_id, safe='')}:{requests.utils.quote(client_secret, safe='')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def hidden_fields(page):
+    """The hidden fields of the forms on a page, as (name, value)."""
+    for tag in re.findall(r'<input[^>]*type="hidden"[^>]*>', page):
+        name, value = re.search(r'name="([^"]*)"', tag), re.search(r'value="([^"]*)"', tag)
+        yield html.unescape(name[1]), html.unescape(value[1])
