@@ -47,6 +47,8 @@ class Connection(SealedModel):
     signed_in_at = models.DateTimeField(_("last sign-in"))
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     used_at = models.DateTimeField(_("last used"), null=True)
+    # Claims the next sync, so that impatient clicks and several workers cost the provider one.
+    sync_requested_at = models.DateTimeField(_("sync last asked for"), null=True, editable=False)
 
     access_token = SealedTextField(
         _("access token"), label="connection.access_token", secret=True, null=True, editable=False
