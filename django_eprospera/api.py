@@ -60,10 +60,32 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {self._base_url}>"
 
+    @property
+    def base_url(self) -> str:
+        """The provider's origin, which is its issuer."""
+        return self._base_url
+
     @forget_locals
     def discovery(self) -> Discovery:
         """The provider's endpoints, kept for an hour per process."""
         return discover(self._base_url, limits=self._limits, retries=self._retries, session=self._session)
+
+    @forget_locals
+    def jwks(self) -> tuple[dict[str, Any], ...]:
+        """The provider's public keys (RFC 7517), fetched anew. Raises ProviderUnavailable."""
+        template = "/api/oauth/.well-known/jwks.json"
+        answer = get_with_retries(
+            self._endpoints().jwks_uri,
+            limits=self._limits,
+            path_template=template,
+            retries=self._retries,
+            session=self._session,
+        )
+        value = answer.json() if answer.status == 200 else None
+        keys = value.get("keys") if isinstance(value, dict) else None
+        if not isinstance(keys, list) or len(keys) > 100 or not all(isinstance(key, dict) for key in keys):
+            raise answer.malformed("not_a_key_set")
+        return tuple(keys)
 
     # What a person shares. Every method raises TokenRejected, ScopeMissing, ClientRejected, ProviderUnavailable
     # (AnswerLost and MalformedAnswer among it); where it says so, NotFound.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser
 
-    from django_eprospera.payloads import TokenAnswer
+    from django_eprospera.grants import TokenAnswer
 
 __all__ = ["disconnect", "store_sign_in"]
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.api import Client
     from django_eprospera.crypto import Secret
-    from django_eprospera.payloads import TokenAnswer
+    from django_eprospera.grants import TokenAnswer
 
 __all__ = ["access_token", "renew"]
 
