@@ -21,6 +21,7 @@ class AuditEntry(models.Model):
         VIEWED = "viewed", _("looked at personal data")
         OPENED_FILE = "opened_file", _("opened a file")
         DECIDED = "decided", _("decided a review")
+        REOPENED = "reopened", _("put a review back into the queue")
         EXPORTED = "exported", _("exported personal data")
         SEARCHED = "searched", _("searched personal data")
         DISCONNECTED = "disconnected", _("disconnected")

@@ -51,8 +51,6 @@ class Review(models.Model):
     )
     entity = models.ForeignKey(LegalEntity, models.SET_NULL, null=True, blank=True, related_name="reviews")
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.WAITING)
-    # A keyed digest of the facts that identify the subject: another one means that they changed since.
-    facts_digest = models.CharField(max_length=64, blank=True, editable=False)
     checks = models.JSONField(_("automatic checks"), default=list, help_text=_("Codes and outcomes, no personal data."))
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     queued_at = models.DateTimeField(_("in the queue since"), null=True, blank=True)
