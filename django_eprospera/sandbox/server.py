@@ -27,6 +27,8 @@ class Handler(WSGIRequestHandler):
     """Prints one line per request: method, path, status. Never the query, which carries codes, states and signatures."""
 
     timeout = 120
+    # Head and body are written one after the other; held back, each answer would take 40 ms longer.
+    disable_nagle_algorithm = True
 
     def get_environ(self) -> Any:
         """The WSGI environment, with the socket in it so that a fault can cut the connection."""
