@@ -42,7 +42,7 @@ bench: $(VENV)/.test
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 messages: $(VENV)/.test
-	@$(BIN)/python -m tests.messages
+	@$(BIN)/django-admin compilemessages --ignore ".venv*" --ignore .demo
 
 # Markers in the files choose Django 5.2 for Python 3.11 and Django 6.1 for newer ones.
 requirements:

@@ -1,0 +1,26 @@
+"""Which Content-Security-Policy do the pages carry? The same one on Django 5.2 and 6.1, so it is a middleware of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+__all__ = ["strict_csp"]
+
+
+def strict_csp(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Add the policy of the settings, unless the answer has a stricter one of its own (as the sealed files have)."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        response.headers.setdefault("Content-Security-Policy", settings.CONTENT_SECURITY_POLICY)
+        return response
+
+    return middleware

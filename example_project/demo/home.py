@@ -1,0 +1,73 @@
+"""Where does the demo keep what it makes up at its first run? In one directory that only its owner can read. No Django."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cryptography.fernet import Fernet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CLIENT_ID", "REVIEWER", "Home"]
+
+CLIENT_ID: Final = "example-site"
+REVIEWER: Final = "reviewer"
+
+
+class Home:
+    """The demo's directory: `secrets.json`, the database, the sealed files, the sandbox's state and the logs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.is_new = not (self.path / "secrets.json").exists()
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        for name in ("media", "sandbox", "logs"):
+            (self.path / name).mkdir(mode=0o700, exist_ok=True)
+        self.secrets = self._make_secrets() if self.is_new else self._read_secrets()
+
+    def log(self, name: str) -> Path:
+        """Return the log file of one of the demo's processes."""
+        return self.path / "logs" / f"{name}.log"
+
+    def environment(self, given: Mapping[str, str], *, sandbox_port: int) -> dict[str, str]:
+        """Return the environment of the example site. A DATABASE_URL of the caller is respected."""
+        return {
+            **given,
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "PYTHONUNBUFFERED": "1",
+            "EPROSPERA_BASE_URL": f"http://localhost:{sandbox_port}",
+            "EPROSPERA_CLIENT_ID": CLIENT_ID,
+            "EPROSPERA_CLIENT_SECRET": self.secrets["client_secret"],
+            "EPROSPERA_SCOPE": "",
+            "DATABASE_URL": given.get("DATABASE_URL") or f"sqlite:///{self.path / 'demo.sqlite3'}",
+            "FIELD_ENCRYPTION_KEY": self.secrets["field_encryption_key"],
+            "SECRET_KEY": self.secrets["secret_key"],
+            "DEBUG": "",  # whatever goes wrong, no page shows settings or local variables
+            "ALLOWED_HOSTS": "localhost,127.0.0.1",
+            "MEDIA_ROOT": str(self.path / "media"),
+            "TASK_BACKEND": "django_tasks_db.DatabaseBackend",
+        }
+
+    def _make_secrets(self) -> dict[str, str]:
+        made = {
+            "secret_key": secrets.token_urlsafe(50),
+            "field_encryption_key": Fernet.generate_key().decode(),
+            "client_secret": secrets.token_urlsafe(32),
+            "reviewer_password": "-".join(secrets.token_hex(2) for _ in range(4)),
+        }
+        # Written whole or not at all: a first run that is interrupted is a first run again.
+        part = self.path / "secrets.json.part"
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(made, file)
+        part.replace(self.path / "secrets.json")
+        return made
+
+    def _read_secrets(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.path / "secrets.json").read_text())
+        return found

@@ -1,0 +1,21 @@
+"""Routes of the example site: python-social-auth at the root, the package's own pages under /eprospera/."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+
+from example_project import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("account/", views.account, name="account"),
+    path("members/", views.members, name="members"),
+    path("vault/", views.vault, name="vault"),
+    path("vault/withdraw/", views.withdraw, name="withdraw"),
+    path("sign-out/", LogoutView.as_view(), name="sign_out"),
+    path("admin/", admin.site.urls),
+    path("eprospera/", include("django_eprospera.urls")),
+    path("", include("social_django.urls", namespace="social")),
+]

@@ -1,0 +1,63 @@
+"""The pages of the example site. Every datum comes from the local cache: no page waits for the provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from django_eprospera.decorators import kyc_required, residency_required
+from django_eprospera.recent_sign_in import recent_sign_in_required
+from example_project.account import account_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+__all__ = ["account", "home", "members", "vault", "withdraw"]
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What the site is, and the sign-in button."""
+    return render(request, "example_project/home.html", {"provider": settings.EPROSPERA_BASE_URL})
+
+
+@never_cache
+@login_required(redirect_field_name="")
+@require_safe
+def account(request: HttpRequest) -> HttpResponse:
+    """Everything the site knows of the person, and how fresh it is."""
+    return render(request, "example_project/account.html", {"account": account_of(request.user)})
+
+
+@never_cache
+@residency_required
+@require_safe
+def members(request: HttpRequest) -> HttpResponse:
+    """For residents only."""
+    return render(request, "example_project/members.html")
+
+
+@never_cache
+@kyc_required
+@require_safe
+def vault(request: HttpRequest) -> HttpResponse:
+    """For people whose identity a reviewer has approved."""
+    return render(request, "example_project/vault.html")
+
+
+@never_cache
+@kyc_required
+@recent_sign_in_required
+def withdraw(request: HttpRequest) -> HttpResponse:
+    """A sensitive step: approved identity, and a sign-in at the provider of a few minutes ago."""
+    if request.method == "POST":
+        messages.success(request, _("Withdrawn. (The vault of this example is empty, so nothing moved.)"))
+        return redirect("vault")
+    return render(request, "example_project/withdraw.html")
