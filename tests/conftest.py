@@ -1,0 +1,33 @@
+"""What all tests share: the sandbox as the settings' provider, and nothing remembered of the test before."""
+
+import pytest
+from social_core.backends.open_id_connect import OpenIdConnectAuth
+
+from django_eprospera.discovery import forget_discovered
+from django_eprospera.tokens.id_token import forget_keys
+from tests.sandbox_process import SandboxProcess
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    """Providers share ports and keys change between tests, so no process-wide cache outlives one."""
+    forget_discovered()
+    forget_keys()
+    OpenIdConnectAuth.get_jwks_keys_for_uri.invalidate()
+
+
+@pytest.fixture(scope="session")
+def sandbox_process():
+    """One sandbox for the whole run, in a process of its own."""
+    with SandboxProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def sandbox(sandbox_process, settings):
+    """The sandbox, without the grants, faults and counters of earlier tests, as the provider of the settings."""
+    sandbox_process.control("reset")
+    settings.EPROSPERA_BASE_URL = sandbox_process.url
+    settings.SOCIAL_AUTH_EPROSPERA_KEY = sandbox_process.client_id
+    settings.SOCIAL_AUTH_EPROSPERA_SECRET = sandbox_process.client_secret
+    return sandbox_process
