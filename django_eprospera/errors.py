@@ -19,8 +19,10 @@ EprosperaError
 │   ├── RefreshRefused          nothing was spent: the database could not keep the new token safe right now
 │   ├── RefreshPaused           the provider is unavailable, or its answer was lost: try later
 │   └── GrantGone               the grant is over: the person has to sign in again
+├── SignInRefused               a sign-in was refused: by the person, by the provider, or because it does not verify
 ├── OtherSubject                this user is connected as another person, or this person as another user
 ├── DocumentError               a file could not be fetched, or is not what it should be
+├── DecisionRefused             a KYC decision cannot be taken: by this reviewer, on these facts, or without a reason
 └── AuditError                  the audit chain was changed, or an entry cannot be added
 
 No error text holds a token, a body, a URL's query or a person's data.
@@ -39,6 +41,7 @@ __all__ = [
     "AuditError",
     "ClientRejected",
     "ConfigurationError",
+    "DecisionRefused",
     "DocumentError",
     "EprosperaError",
     "GrantGone",
@@ -53,6 +56,7 @@ __all__ = [
     "ScopeMissing",
     "SealedLookupError",
     "SealedValueError",
+    "SignInRefused",
     "TokenError",
     "TokenRejected",
     "UnsealableWrite",
@@ -173,12 +177,29 @@ class GrantGone(TokenError):
         super().__init__(message)
 
 
+class SignInRefused(EprosperaError):
+    """A sign-in was refused. `reason` is a short stable word for logs and for the page that says so, `stage` is where."""
+
+    def __init__(self, reason: str, stage: str) -> None:
+        self.reason = reason
+        self.stage = stage
+        super().__init__(f"{stage}: {reason}")
+
+
 class OtherSubject(EprosperaError):
     """A grant of another `sub` than the one that the user is connected as, or of one who is connected as another user."""
 
 
 class DocumentError(EprosperaError):
     """A file could not be fetched or is not what it should be; `code` is a short stable word."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class DecisionRefused(EprosperaError):
+    """A KYC decision cannot be taken; `code` is a short stable word, and the text may be shown to the reviewer."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
