@@ -141,7 +141,9 @@ def _append(alias: str, values: dict[str, Any], actor_id: Any) -> AuditEntry:
     newest = AuditEntry.objects.using(alias).order_by("-position").values_list("position", "digest").first()
     position, previous = newest or (0, GENESIS)
     row = {**values, "position": position + 1, "at": timezone.now(), "previous": previous}
-    return AuditEntry.objects.using(alias).create(**row, actor_id=actor_id, digest=_digest(row))
+    entry = AuditEntry(**row, actor_id=actor_id, digest=_digest(row))
+    entry.save(using=alias, force_insert=True)
+    return entry
 
 
 def _digest(row: Mapping[str, Any]) -> str:
@@ -152,9 +154,9 @@ def _digest(row: Mapping[str, Any]) -> str:
 
 def _plain(detail: Mapping[str, Any]) -> dict[str, Any]:
     # Types that every database's JSON gives back as they were; a float would not be one.
-    for name, value in detail.items():
+    for value in detail.values():
         values = value if isinstance(value, (list, tuple)) else [value]
-        if not isinstance(name, str) or not all(isinstance(item, (str, int)) for item in values):
+        if not all(isinstance(item, (str, int)) for item in values):
             raise AuditError(
                 "The detail of an audit entry holds names and codes: texts, whole numbers, or lists of texts."
             )

@@ -1,0 +1,238 @@
+"""Which rules look at the facts by themselves? One function per rule; each answers pass, warn or fail, none decides.
+
+A function's name is its code. It answers None when there is nothing that it could look at.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.utils import timezone
+
+from django_eprospera import documents, scopes
+from django_eprospera.errors import DocumentError, SealedValueError
+from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject
+from django_eprospera.kyc.findings import UNREADABLE_WHY, Finding, Outcome
+from django_eprospera.models import Review, VerificationImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import date
+
+    from django_eprospera.models import EntityDocument
+
+__all__ = ["ENTITY_CHECKS", "PERSON_CHECKS", "is_enough", "run"]
+
+_ADULT: Final = 18
+_SOON: Final = timedelta(days=30)
+_OLD: Final = timedelta(days=2 * 365)
+
+# Documents that have a back side (contract section 10, `documentType`).
+_WITH_BACK: Final = {"national_id", "drivers_license", "residence_permit"}
+
+# Without these there is nothing that a reviewer could judge, so the review waits.
+_NEEDED: Final = {"person_details", "identity_check", "pictures"}
+
+
+def run(facts: PersonFacts | EntityFacts) -> list[Finding]:
+    """Run every check of the subject's kind. A value that does not open fails the check that needs it."""
+    if isinstance(facts, PersonFacts):
+        return [finding for check in PERSON_CHECKS if (finding := _safely(check, facts))]
+    return [finding for check in ENTITY_CHECKS if (finding := _safely(check, facts))]
+
+
+def is_enough(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) -> bool:
+    """Whether there are facts enough to judge. A value that does not open is there, and no reason to wait."""
+    if isinstance(facts, EntityFacts) and not facts.consents:
+        return False
+    return not any(
+        finding.code in _NEEDED and finding.outcome is Outcome.FAIL and finding.why != UNREADABLE_WHY
+        for finding in findings
+    )
+
+
+def _safely(check: Callable[[Any], Finding | None], facts: Any) -> Finding | None:
+    try:
+        return check(facts)
+    except SealedValueError:
+        return Finding(check.__name__, Outcome.FAIL, UNREADABLE_WHY)
+
+
+def person_details(facts: PersonFacts) -> Finding:
+    if facts.person is None:
+        shared = scopes.PERSON_DETAILS_READ in facts.connection.scopes
+        return Finding("person_details", Outcome.FAIL, "none" if shared else "not_shared")
+    if not facts.person.name or not facts.person.date_of_birth:
+        return Finding("person_details", Outcome.WARN, "incomplete")
+    return Finding("person_details", Outcome.PASS, "complete")
+
+
+def of_age(facts: PersonFacts) -> Finding | None:
+    if facts.person is None:
+        return None
+    born: date | None = facts.person.date_of_birth
+    if born is None:
+        return Finding("of_age", Outcome.WARN, "unknown")
+    today = timezone.localdate()
+    age = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    return Finding("of_age", Outcome.PASS, "adult") if age >= _ADULT else Finding("of_age", Outcome.FAIL, "minor")
+
+
+def permit_number(facts: PersonFacts | EntityFacts) -> Finding | None:
+    row = facts.person if isinstance(facts, PersonFacts) else facts.entity
+    if row is None:
+        return None
+    number = row.resident_permit_number
+    if not number:
+        return Finding("permit_number", Outcome.WARN, "none")
+    # ASCII digits, and nothing inferred from the first one (contract section 13).
+    if re.fullmatch(r"[0-9]{14}", number):
+        return Finding("permit_number", Outcome.PASS, "well_formed")
+    return Finding("permit_number", Outcome.FAIL, "malformed")
+
+
+def residency(facts: PersonFacts) -> Finding:
+    if facts.residency is None:
+        shared = scopes.PERSON_RESIDENCY_READ in facts.connection.scopes
+        return Finding("residency", Outcome.WARN, "unknown" if shared else "not_shared")
+    if facts.residency.is_active:
+        return Finding("residency", Outcome.PASS, "active")
+    ever = facts.residency.residency_type is not None or facts.residency.was_ever_resident
+    return Finding("residency", Outcome.FAIL, "ended" if ever else "never")
+
+
+def residency_end(facts: PersonFacts) -> Finding | None:
+    if facts.residency is None or not facts.residency.is_active:
+        return None
+    ends = facts.residency.termination_date
+    if ends is None:
+        return Finding("residency_end", Outcome.PASS, "none")
+    if ends - timezone.now() <= _SOON:
+        return Finding("residency_end", Outcome.WARN, "soon")
+    return Finding("residency_end", Outcome.PASS, "far")
+
+
+def identity_check(facts: PersonFacts) -> Finding:
+    if facts.verification is None:
+        shared = scopes.PERSON_ID_VERIFICATION_READ in facts.connection.scopes
+        return Finding("identity_check", Outcome.FAIL, "none" if shared else "not_shared")
+    if facts.verification.status != "approved":
+        return Finding("identity_check", Outcome.FAIL, "not_approved")
+    return Finding("identity_check", Outcome.PASS, "approved")
+
+
+def identity_check_age(facts: PersonFacts) -> Finding | None:
+    if facts.verification is None:
+        return None
+    made = facts.verification.date
+    if made is None:
+        return Finding("identity_check_age", Outcome.WARN, "undated")
+    if timezone.now() - made > _OLD:
+        return Finding("identity_check_age", Outcome.WARN, "old")
+    return Finding("identity_check_age", Outcome.PASS, "recent")
+
+
+def pictures(facts: PersonFacts) -> Finding | None:
+    if facts.verification is None:
+        return None
+    there = {kind for kind, picture in facts.pictures.items() if picture.storage_name}
+    if not {VerificationImage.Kind.FACE.value, VerificationImage.Kind.DOCUMENT_FRONT.value} <= there:
+        return Finding("pictures", Outcome.FAIL, "missing")
+    if VerificationImage.Kind.DOCUMENT_BACK.value in there:
+        return Finding("pictures", Outcome.PASS, "all")
+    if facts.verification.document_type in _WITH_BACK:
+        return Finding("pictures", Outcome.WARN, "no_back")
+    return Finding("pictures", Outcome.PASS, "no_back_needed")
+
+
+def picture_files(facts: PersonFacts) -> Finding | None:
+    return _files("picture_files", facts.pictures.values())
+
+
+def account_name(facts: PersonFacts) -> Finding | None:
+    account = _parts(facts.connection.user.get_full_name())
+    if facts.person is None or not account:
+        return None
+    person = _parts(facts.person.name or "")
+    if account & person:
+        return Finding("account_name", Outcome.PASS, "agrees")
+    return Finding("account_name", Outcome.WARN, "differs")
+
+
+def entity_exists(facts: EntityFacts) -> Finding:
+    ends: date | None = facts.entity.dissolution_date
+    if ends is None:
+        return Finding("entity_exists", Outcome.PASS, "exists")
+    if ends > timezone.localdate():
+        return Finding("entity_exists", Outcome.WARN, "ending")
+    return Finding("entity_exists", Outcome.FAIL, "dissolved")
+
+
+def entity_registered(facts: EntityFacts) -> Finding:
+    if facts.entity.registration_date is None:
+        return Finding("entity_registered", Outcome.FAIL, "unregistered")
+    return Finding("entity_registered", Outcome.PASS, "registered")
+
+
+def entity_documents(facts: EntityFacts) -> Finding:
+    if not facts.documents:
+        shared = any(scopes.ENTITY_DOCUMENTS_READ in consent.connection.scopes for consent in facts.consents)
+        return Finding("entity_documents", Outcome.WARN, "none" if shared else "not_shared")
+    if not all(document.storage_name for document in facts.documents):
+        return Finding("entity_documents", Outcome.WARN, "file_missing")
+    return Finding("entity_documents", Outcome.PASS, "present")
+
+
+def document_files(facts: EntityFacts) -> Finding | None:
+    return _files("document_files", facts.documents)
+
+
+def representative(facts: EntityFacts) -> Finding:
+    if not facts.consents:
+        return Finding("representative", Outcome.WARN, "nobody")
+    subjects = [person_subject(consent.connection) for consent in facts.consents]
+    if Review.objects.filter(subject__in=subjects, status=Review.Status.APPROVED).exists():
+        return Finding("representative", Outcome.PASS, "approved")
+    return Finding("representative", Outcome.WARN, "not_approved")
+
+
+def _files(code: str, files: Iterable[VerificationImage | EntityDocument]) -> Finding | None:
+    stored = [file for file in files if file.storage_name]
+    try:
+        for file in stored:
+            documents.read(file)
+    except DocumentError:
+        return Finding(code, Outcome.FAIL, "lost")
+    return Finding(code, Outcome.PASS, "open") if stored else None
+
+
+def _parts(name: str) -> set[str]:
+    # Accents and case do not count: a passport and an account write the same name differently.
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+    return set(re.findall(r"\w+", plain))
+
+
+PERSON_CHECKS: Final[tuple[Callable[[PersonFacts], Finding | None], ...]] = (
+    person_details,
+    of_age,
+    permit_number,
+    residency,
+    residency_end,
+    identity_check,
+    identity_check_age,
+    pictures,
+    picture_files,
+    account_name,
+)
+
+ENTITY_CHECKS: Final[tuple[Callable[[EntityFacts], Finding | None], ...]] = (
+    entity_exists,
+    entity_registered,
+    permit_number,
+    entity_documents,
+    document_files,
+    representative,
+)

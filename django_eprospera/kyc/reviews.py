@@ -1,0 +1,119 @@
+"""Where does a subject's review stand after its facts changed? Opens, queues and reopens reviews; decides nothing.
+
+No row is locked while facts are read. A review is written only if it still stands where it was read (`update()` with its
+status and time of decision), which holds on every database; otherwise everything is read again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from django_eprospera import audit
+from django_eprospera.errors import EprosperaError
+from django_eprospera.kyc.checks import is_enough, run
+from django_eprospera.kyc.facts import (
+    EntityFacts,
+    PersonFacts,
+    entity_facts,
+    entity_subject,
+    is_readable,
+    person_facts,
+    person_subject,
+)
+from django_eprospera.models import AuditEntry, Decision, LegalEntity, Review
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+    from django_eprospera.models import Connection
+
+__all__ = ["evaluate", "evaluate_companies", "evaluate_entity", "status_for", "status_for_entity"]
+
+_ATTEMPTS: Final = 20
+_DECIDED: Final = (Review.Status.APPROVED, Review.Status.REJECTED)
+
+
+def evaluate(connection: Connection) -> Review:
+    """Bring the review of the connection's person, and of every company that the person ever shared, up to the facts.
+
+    Runs the automatic checks. Enough facts put a waiting review into the queue. A decided review whose identity facts are
+    not those that were decided on goes back into the queue, and its gate closes.
+    """
+    review = _settle(
+        Review.Subject.PERSON,
+        person_subject(connection),
+        lambda: person_facts(connection),
+        {"user_id": connection.user_id},
+    )
+    evaluate_companies(connection)
+    return review
+
+
+def evaluate_companies(connection: Connection) -> None:
+    """Bring the reviews of the person's companies up to the facts."""
+    for entity in LegalEntity.objects.filter(consents__connection=connection).order_by("pk"):
+        evaluate_entity(entity)
+
+
+def evaluate_entity(entity: LegalEntity) -> Review:
+    """Bring the review of a company up to the facts."""
+    return _settle(
+        Review.Subject.ENTITY, entity_subject(entity), lambda: entity_facts(entity), {"entity_id": entity.pk}
+    )
+
+
+def status_for(user: AbstractBaseUser | AnonymousUser) -> Review | None:
+    """Return the review of the person that the user is connected as; None when there is none yet."""
+    connection = getattr(user, "eprospera", None)
+    return None if connection is None else Review.objects.filter(subject=person_subject(connection)).first()
+
+
+def status_for_entity(user: AbstractBaseUser | AnonymousUser, entity: LegalEntity) -> Review | None:
+    """Return the review of a company that the user shares now; None when it is not shared or there is none yet."""
+    connection = getattr(user, "eprospera", None)
+    if connection is None or not entity.consents.filter(connection=connection, withdrawn_at=None).exists():
+        return None
+    return Review.objects.filter(subject=entity_subject(entity)).first()
+
+
+def _settle(
+    kind: Review.Subject, subject: str, read: Callable[[], PersonFacts | EntityFacts], owner: dict[str, Any]
+) -> Review:
+    alias = router.db_for_write(Review)
+    for _ in range(_ATTEMPTS):
+        review, _created = Review.objects.using(alias).get_or_create(subject=subject, defaults={"subject_kind": kind})
+        facts = read()
+        findings = run(facts)
+        status = _status(review, facts, enough=is_enough(facts, findings))
+        values = {**owner, "status": status, "checks": [finding.to_json() for finding in findings]}
+        if status != review.status:
+            values["queued_at"] = timezone.now() if status == Review.Status.PENDING else None
+        reopened = review.status in _DECIDED and status != review.status
+        as_read = Review.objects.using(alias).filter(pk=review.pk, status=review.status, decided_at=review.decided_at)
+        with transaction.atomic(using=alias):
+            written = as_read.update(**values)
+            if written and reopened:
+                audit.record(AuditEntry.Action.REOPENED, review, detail={"why": "facts_changed"})
+        if written:
+            review.refresh_from_db()
+            return review
+    raise EprosperaError(f"Review {review.pk} kept changing while it was evaluated. The next sync evaluates it again.")
+
+
+def _status(review: Review, facts: PersonFacts | EntityFacts, *, enough: bool) -> Review.Status:
+    if review.status in _DECIDED and _still_covered(review, facts):
+        return Review.Status(review.status)
+    return Review.Status.PENDING if enough else Review.Status.WAITING
+
+
+def _still_covered(review: Review, facts: PersonFacts | EntityFacts) -> bool:
+    identity = facts.identity()
+    if not is_readable(identity):
+        return True  # a matter of keys; nothing says that the facts changed
+    decision = review.decisions.exclude(outcome=Decision.Outcome.REOPENED).order_by("-decided_at").first()
+    return decision is not None and decision.evidence["facts"]["identity"] == identity
