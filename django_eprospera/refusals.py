@@ -56,6 +56,8 @@ def resource_refusal(answer: Answer) -> ApiError:
     unavailable = _unavailable(answer, code)
     if unavailable is not None:
         return unavailable
+    if answer.status < 400:
+        return answer.malformed("unexpected_status")
     if answer.status == 401 and code in {"missing_scopes", "insufficient_scope"}:
         return _error(ScopeMissing, answer, code, "The person has to consent to the scope.")
     if not _is_the_providers(answer):
@@ -67,9 +69,7 @@ def resource_refusal(answer: Answer) -> ApiError:
         return _error(ScopeMissing, answer, code, "The person has to consent to the scope.")
     if answer.status == 404:
         return _error(NotFound, answer, code if code in _KNOWN else "not_found")
-    if answer.status >= 400:
-        return _error(ClientRejected, answer, code)
-    return answer.malformed("unexpected_status")
+    return _error(ClientRejected, answer, code)
 
 
 def grant_refusal(answer: Answer) -> ApiError:

@@ -12,7 +12,7 @@ A behaviour is a function of a `Conversation`, run once per connection in a thre
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import gzip
 import ipaddress
 import json
@@ -21,6 +21,7 @@ import ssl
 import struct
 import threading
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,8 +38,6 @@ class Request:
 
     @property
     def form(self):
-        from urllib.parse import parse_qsl
-
         return parse_qsl(self.body.decode(), keep_blank_values=True)
 
 
@@ -288,7 +287,7 @@ def make_certificate(path, name="127.0.0.1"):
     """Write a self-signed certificate and its key to the file `path`; it is its own root."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     try:
         alternative = x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -299,8 +298,8 @@ def make_certificate(path, name="127.0.0.1"):
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())

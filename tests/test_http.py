@@ -1,8 +1,10 @@
 """How is the provider spoken to, when the peer on the other side of a real socket misbehaves?"""
 
+import contextlib
 import io
 import logging
 import os
+import socket
 import threading
 import time
 import traceback
@@ -380,7 +382,6 @@ class TestConnections:
 
 def tunnel_to(origin):
     """An HTTP proxy that takes every CONNECT to one place."""
-    import socket
 
     def pump(source, sink):
         try:
@@ -389,10 +390,8 @@ def tunnel_to(origin):
         except OSError:
             pass
         finally:
-            try:
+            with contextlib.suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
 
     def behaviour(talk):
         talk.request()
