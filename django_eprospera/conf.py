@@ -7,11 +7,13 @@ reads them (`FIELD_ENCRYPTION_KEY`); there is no second copy of either.
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 
+from django_eprospera.crypto import Secret
 from django_eprospera.errors import ConfigurationError
 
 __all__ = ["Conf", "conf"]
@@ -38,34 +40,33 @@ class Conf:
     @property
     def EPROSPERA_TIMEOUT(self) -> float:
         """Seconds to wait for a connection, and for the next bytes of an answer."""
-        return float(_read("EPROSPERA_TIMEOUT", 8))
+        return _seconds("EPROSPERA_TIMEOUT", 8)
 
     @property
     def EPROSPERA_DEADLINE(self) -> float:
         """Seconds that one whole exchange with the provider may take, however slowly the bytes come."""
-        return float(_read("EPROSPERA_DEADLINE", 15))
+        return _seconds("EPROSPERA_DEADLINE", 15)
 
     @property
     def EPROSPERA_MAX_ANSWER_BYTES(self) -> int:
         """Largest JSON answer that is read."""
-        return int(_read("EPROSPERA_MAX_ANSWER_BYTES", 1_048_576))
+        return _bytes("EPROSPERA_MAX_ANSWER_BYTES", 1_048_576)
 
     @property
     def EPROSPERA_MAX_FILE_BYTES(self) -> int:
         """Largest image or document that is fetched."""
-        return int(_read("EPROSPERA_MAX_FILE_BYTES", 20 * 1_048_576))
+        return _bytes("EPROSPERA_MAX_FILE_BYTES", 20 * 1_048_576)
 
     # What is kept
     @property
-    def EPROSPERA_INDEX_KEY(self) -> tuple[str, ...]:
+    def EPROSPERA_INDEX_KEY(self) -> tuple[Secret, ...]:
         """Keys of the blind indexes, newest first. Empty: derived from `FIELD_ENCRYPTION_KEY` (HKDF, RFC 5869)."""
-        value = _read("EPROSPERA_INDEX_KEY", ())
-        return (value,) if isinstance(value, str) else tuple(value or ())
+        return _keys("EPROSPERA_INDEX_KEY")
 
     @property
     def EPROSPERA_USER_FIELDS(self) -> tuple[str, ...]:
         """Which details are copied to Django's user model, in plain text: any of `email first_name last_name`."""
-        return tuple(_read("EPROSPERA_USER_FIELDS", ("email", "first_name", "last_name")))
+        return _names("EPROSPERA_USER_FIELDS", ("email", "first_name", "last_name"))
 
     @property
     def EPROSPERA_STORAGE(self) -> str:
@@ -137,29 +138,52 @@ class Conf:
         return str(_read("SOCIAL_AUTH_EPROSPERA_KEY", "") or "")
 
     @property
-    def client_secret(self) -> str:
+    def client_secret(self) -> Secret:
         """`SOCIAL_AUTH_EPROSPERA_SECRET`."""
-        return str(_read("SOCIAL_AUTH_EPROSPERA_SECRET", "") or "")
+        return Secret(_read("SOCIAL_AUTH_EPROSPERA_SECRET", "") or "")
 
     @property
-    def encryption_keys(self) -> tuple[str, ...]:
+    def encryption_keys(self) -> tuple[Secret, ...]:
         """`FIELD_ENCRYPTION_KEY` as a tuple, newest first."""
-        value = _read("FIELD_ENCRYPTION_KEY", ())
-        if isinstance(value, bytes):
-            value = value.decode("ascii", "replace")
-        if isinstance(value, str):
-            return (value,) if value else ()
-        return tuple(key.decode("ascii", "replace") if isinstance(key, bytes) else str(key) for key in value or ())
+        return _keys("FIELD_ENCRYPTION_KEY")
+
+
+def _keys(name: str) -> tuple[Secret, ...]:
+    value = _read(name, ())
+    given = value if isinstance(value, (list, tuple)) else [value] if value else []
+    if not all(isinstance(key, (str, bytes)) for key in given):
+        raise ConfigurationError(f"{name} has to be a key, or a list of keys, newest first.")
+    return tuple(Secret(key.decode("ascii", "replace") if isinstance(key, bytes) else key) for key in given)
+
+
+def _names(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    value = _read(name, default)
+    if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ConfigurationError(f"{name} has to be a list of names.")
+
+
+def _seconds(name: str, default: float) -> float:
+    value = _read(name, default)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ConfigurationError(f"{name} has to be a number of seconds.")
+
+
+def _bytes(name: str, default: int) -> int:
+    value = _read(name, default)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ConfigurationError(f"{name} has to be a whole number of bytes.")
 
 
 def _duration(name: str, default: timedelta) -> timedelta:
     value = _read(name, default)
     if isinstance(value, timedelta):
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < timedelta.max.total_seconds():
         return timedelta(seconds=value)
-    msg = f"{name} has to be a datetime.timedelta or a number of seconds."
-    raise ConfigurationError(msg)
+    raise ConfigurationError(f"{name} has to be a datetime.timedelta or a number of seconds.")
 
 
 conf = Conf()

@@ -12,8 +12,8 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import struct
-from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
@@ -25,16 +25,30 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["DoesNotOpen", "Keyring", "Secret", "key_id_of"]
+__all__ = ["BadKey", "DoesNotOpen", "Keyring", "Moved", "Secret", "file_key_id", "key_id_of", "looks_sealed", "prefix_of"]
 
 _VERSION: Final = "1"
+_SEALED: Final = re.compile(r"1\.([0-9a-f]{8})\.([\w=-]+)", re.ASCII)
 _MAGIC: Final = b"EPS1"
 _CHUNK: Final = 65_536
 _TAG: Final = 16
+_SALT: Final = 16
+
+
+class BadKey(ValueError):
+    """The key at `position` (from 1) of a list is not a Fernet key. The text does not show it."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        super().__init__(f"key number {position} is not a Fernet key (32 bytes, url-safe base64)")
 
 
 class DoesNotOpen(Exception):
     """A sealed value was made with another key, for another owner, or was changed."""
+
+
+class Moved(DoesNotOpen):
+    """A sealed value is whole, and was made for another owner."""
 
 
 class Secret(str):
@@ -49,24 +63,25 @@ class Secret(str):
 class Keyring:
     """An ordered list of Fernet keys: the first one seals, every one opens.
 
-    `index_keys` are the keys of the blind indexes, newest first; without any they are derived from the Fernet keys.
-    Raises ValueError, without showing the key, when one is not 32 url-safe base64-encoded bytes.
+    Blind indexes are made under the first of `index_keys`, or, when there is none, under the first of `keys`; a search looks
+    under all of both, so that an index is found whichever of them it was made under. A key has one id, whatever it is used
+    for; the keys that do the work are derived from it (HKDF, RFC 5869), one for each purpose.
+    Raises BadKey when one is not 32 url-safe base64-encoded bytes, ValueError when there is none.
     """
 
     def __init__(self, keys: Sequence[str], index_keys: Sequence[str] = ()) -> None:
         if not keys:
             raise ValueError("no key given")
         self._fernets: dict[str, Fernet] = {}
-        self._files: dict[str, AESGCM] = {}
+        self._files: dict[str, _Key] = {}
         for position, key in enumerate(keys, 1):
-            material = _material(key, position)
-            name = _derive(material, b"key id", 4).hex()
-            self._fernets[name] = Fernet(key)
-            self._files[name] = AESGCM(_derive(material, b"files", 32))
-        self._indexes: dict[str, bytes] = {}
-        for key in index_keys or keys:
-            material = key.encode()
-            self._indexes[_derive(material, b"index key id", 4).hex()] = _derive(material, b"blind index", 32)
+            material = _Key(key, position)
+            self._fernets[material.id] = Fernet(key)
+            self._files[material.id] = material.derive(b"files")
+        self._indexes: dict[str, _Key] = {}
+        for position, key in enumerate((*index_keys, *keys), 1):
+            material = _Key(key, position)
+            self._indexes[material.id] = material.derive(b"blind index")
         self.current = next(iter(self._fernets))
         self.current_index = next(iter(self._indexes))
 
@@ -75,55 +90,60 @@ class Keyring:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """Ids of the keys that open, newest first."""
+        """Ids of the keys that open values and files, newest first."""
         return tuple(self._fernets)
 
     @property
     def index_key_ids(self) -> tuple[str, ...]:
-        """Ids of the keys of the blind indexes, newest first."""
+        """Ids of the keys that a search of a blind index looks under, newest first."""
         return tuple(self._indexes)
 
     def seal(self, owner: bytes, value: bytes) -> str:
         """Seal `value` for `owner` under the newest key."""
-        token = self._fernets[self.current].encrypt(owner + b"\0" + value)
-        return f"{_VERSION}.{self.current}.{token.decode('ascii')}"
+        token = self._fernets[self.current].encrypt(_bound(owner) + value)
+        return f"{prefix_of(self.current)}{token.decode('ascii')}"
 
     def open(self, owner: bytes, sealed: str) -> bytes:
-        """Open what `seal` made for the same owner. Raises DoesNotOpen."""
-        version, _, rest = sealed.partition(".")
-        name, _, token = rest.partition(".")
-        if version != _VERSION or not token:
+        """Open what `seal` made for the same owner. Raises DoesNotOpen, and its subclass Moved."""
+        match = _SEALED.fullmatch(sealed)
+        if match is None:
             raise DoesNotOpen("it is not a sealed value")
-        fernet = self._fernets.get(name)
+        fernet = self._fernets.get(match[1])
         if fernet is None:
-            raise DoesNotOpen(f"it was sealed under key {name[:8]!r}, which FIELD_ENCRYPTION_KEY does not hold")
+            raise DoesNotOpen(f"it was sealed under key {match[1]}, which FIELD_ENCRYPTION_KEY does not hold")
         try:
-            plain = fernet.decrypt(token.encode("ascii", "replace"))
+            plain = fernet.decrypt(match[2].encode("ascii"))
         except InvalidToken:
             raise DoesNotOpen("it was changed after it was sealed") from None
-        bound, value = plain[: len(owner) + 1], plain[len(owner) + 1 :]
-        if not hmac.compare_digest(bound, owner + b"\0"):
-            raise DoesNotOpen("it was sealed for another row or field")
-        return value
+        bound = _bound(owner)
+        if not hmac.compare_digest(plain[: len(bound)], bound):
+            del plain  # it is somebody's datum, and a traceback shows local variables
+            raise Moved("it was sealed for another row or field")
+        return plain[len(bound) :]
+
+    def reseal(self, owner: bytes, sealed: str) -> str:
+        """Open a value and seal it for the same owner under the newest key. Raises DoesNotOpen."""
+        return self.seal(owner, self.open(owner, sealed))
 
     def index(self, label: str, text: str) -> str:
         """Blind index of a normalised text under the newest index key."""
-        return _index(self.current_index, self._indexes[self.current_index], label, text)
+        return self._indexes[self.current_index].index(_indexed(label, text))
 
     def indexes(self, label: str, text: str) -> list[str]:
         """Blind index of a normalised text under every index key: what a search has to look for."""
-        return [_index(name, key, label, text) for name, key in self._indexes.items()]
+        message = _indexed(label, text)
+        return [key.index(message) for key in self._indexes.values()]
 
     def seal_file(self, owner: bytes, source: IO[bytes], target: IO[bytes]) -> None:
         """Seal everything that `source` still holds into `target`, in chunks of 64 KiB."""
-        prefix = os.urandom(7)
-        target.write(_MAGIC + bytes.fromhex(self.current) + prefix)
-        cipher = self._files[self.current]
-        chunk, number = source.read(_CHUNK), 0
+        salt = os.urandom(_SALT)
+        target.write(_MAGIC + bytes.fromhex(self.current) + salt)
+        cipher = self._files[self.current].cipher(salt)
+        chunk, number = _read(source, _CHUNK), 0
         while True:
-            following = source.read(_CHUNK)
+            following = _read(source, _CHUNK)
             last = not following
-            target.write(cipher.encrypt(_nonce(prefix, number, last=last), chunk, owner))
+            target.write(cipher.encrypt(_nonce(number, last=last), chunk, owner))
             if last:
                 return
             chunk, number = following, number + 1
@@ -131,57 +151,99 @@ class Keyring:
     def open_file(self, owner: bytes, source: IO[bytes]) -> Iterator[bytes]:
         """Yield the chunks of a sealed file, each one verified. Raises DoesNotOpen, also when the end is missing."""
         name = file_key_id(source)
-        cipher = self._files.get(name)
-        if cipher is None:
-            raise DoesNotOpen(f"it was sealed under key {name!r}, which FIELD_ENCRYPTION_KEY does not hold")
-        prefix = source.read(7)
-        chunk, number = source.read(_CHUNK + _TAG), 0
+        key = self._files.get(name)
+        if key is None:
+            raise DoesNotOpen(f"it was sealed under key {name}, which FIELD_ENCRYPTION_KEY does not hold")
+        cipher = key.cipher(_read(source, _SALT))
+        chunk, number = _read(source, _CHUNK + _TAG), 0
         while True:
-            following = source.read(_CHUNK + _TAG)
+            following = _read(source, _CHUNK + _TAG)
             last = not following
             try:
-                yield cipher.decrypt(_nonce(prefix, number, last=last), chunk, owner)
+                plain = cipher.decrypt(_nonce(number, last=last), chunk, owner)
             except (InvalidTag, ValueError):
                 raise DoesNotOpen("it was changed, cut short, or sealed for another row") from None
+            yield plain
             if last:
                 return
             chunk, number = following, number + 1
 
 
+def prefix_of(key_id: str) -> str:
+    """How every sealed value and every blind index under this key begins."""
+    return f"{_VERSION}.{key_id}."
+
+
 def key_id_of(sealed: str) -> str:
     """Id of the key that a sealed value or blind index hangs on; empty when it is neither."""
-    version, _, rest = sealed.partition(".")
-    return rest.partition(".")[0] if version == _VERSION else ""
+    match = _SEALED.match(sealed)
+    return "" if match is None else match[1]
+
+
+def looks_sealed(text: str) -> bool:
+    """Whether a text has the form of a sealed value or blind index. It may still open nowhere."""
+    return _SEALED.fullmatch(text) is not None
 
 
 def file_key_id(source: IO[bytes]) -> str:
     """Read the head of a sealed file and return the id of its key. Raises DoesNotOpen when it is not one."""
-    head = source.read(len(_MAGIC) + 4)
+    head = _read(source, len(_MAGIC) + 4)
     if len(head) != len(_MAGIC) + 4 or not head.startswith(_MAGIC):
         raise DoesNotOpen("it is not a sealed file")
     return head[len(_MAGIC) :].hex()
 
 
-def _material(key: str, position: int) -> bytes:
-    try:
-        raw = base64.urlsafe_b64decode(key)
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
-        raise ValueError(f"key number {position} is not a Fernet key (32 bytes, url-safe base64)") from None
-    return raw
+class _Key:
+    """Key bytes that do not show themselves in `repr`, and what is made with them."""
+
+    __slots__ = ("_bytes", "id")
+
+    def __init__(self, key: str, position: int) -> None:
+        try:
+            self._bytes = base64.b64decode(key.encode("ascii"), altchars=b"-_", validate=True)
+        except ValueError:
+            raise BadKey(position) from None
+        if len(self._bytes) != 32:
+            raise BadKey(position)
+        self.id = _hkdf(self._bytes, b"key id", 4).hex()
+
+    def derive(self, purpose: bytes) -> _Key:
+        derived = object.__new__(_Key)
+        derived.id = self.id
+        derived._bytes = _hkdf(self._bytes, purpose, 32)
+        return derived
+
+    def cipher(self, salt: bytes) -> AESGCM:
+        # A key for each file: random nonces under one key would meet after some hundred million files.
+        return AESGCM(_hkdf(self._bytes, salt, 32))
+
+    def index(self, message: bytes) -> str:
+        digest = hmac.digest(self._bytes, message, hashlib.sha256)
+        return f"{prefix_of(self.id)}{base64.urlsafe_b64encode(digest).decode('ascii').rstrip('=')}"
 
 
-@lru_cache(maxsize=256)
-def _derive(material: bytes, purpose: bytes, length: int) -> bytes:
-    return HKDF(SHA256(), length, salt=b"django-eprospera", info=purpose).derive(material)
+def _hkdf(material: bytes, info: bytes, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt=b"django-eprospera", info=info).derive(material)
 
 
-def _index(name: str, key: bytes, label: str, text: str) -> str:
-    digest = hmac.new(key, f"{label}\0{text}".encode(), hashlib.sha256).digest()
-    return f"{_VERSION}.{name}.{base64.urlsafe_b64encode(digest).decode('ascii').rstrip('=')}"
+def _bound(owner: bytes) -> bytes:
+    # The length in front: no owner and value together can be read as another owner and value.
+    return struct.pack(">I", len(owner)) + owner
 
 
-def _nonce(prefix: bytes, number: int, *, last: bool) -> bytes:
+def _indexed(label: str, text: str) -> bytes:
+    return f"{label}\0{text}".encode(errors="surrogatepass")
+
+
+def _nonce(number: int, *, last: bool) -> bytes:
     # STREAM (Hoang, Reyhanitabar, Rogaway, Vizár 2015): order and end are part of each chunk's nonce.
-    return prefix + struct.pack(">IB", number, last)
+    return struct.pack(">7xI?", number, last)
+
+
+def _read(source: IO[bytes], size: int) -> bytes:
+    """Read `size` bytes, fewer only at the end: a storage may hand out less than it was asked for."""
+    parts = []
+    while size > 0 and (part := source.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from django_eprospera.conf import conf
-from django_eprospera.crypto import Keyring
+from django_eprospera.crypto import Keyring, Secret
 from django_eprospera.errors import ConfigurationError
 
-__all__ = ["keyring"]
+__all__ = ["KEY_RECIPE", "keyring", "require_keys"]
 
-_MEND = (
-    "Set FIELD_ENCRYPTION_KEY to a key made with "
-    '`python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`, '
-    "or to a list of such keys, newest first."
-)
+KEY_RECIPE: Final = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
 def keyring() -> Keyring:
@@ -25,9 +22,19 @@ def keyring() -> Keyring:
     return _keyring(conf.encryption_keys, conf.EPROSPERA_INDEX_KEY)
 
 
-@lru_cache(maxsize=16)
-def _keyring(keys: tuple[str, ...], index_keys: tuple[str, ...]) -> Keyring:
+def require_keys(setting: str, keys: tuple[Secret, ...]) -> None:
+    """Raise ConfigurationError, naming the setting and the mend, unless `keys` are Fernet keys and at least one."""
     try:
-        return Keyring(keys, index_keys)
+        Keyring(keys)
     except ValueError as error:
-        raise ConfigurationError(f"FIELD_ENCRYPTION_KEY: {error}. {_MEND}") from None
+        raise ConfigurationError(
+            f"{setting}: {error}. Set it to a key made with `{KEY_RECIPE}`, or to a list of such keys, newest first."
+        ) from None
+
+
+@lru_cache(maxsize=16)
+def _keyring(keys: tuple[Secret, ...], index_keys: tuple[Secret, ...]) -> Keyring:
+    require_keys("FIELD_ENCRYPTION_KEY", keys)
+    if index_keys:
+        require_keys("EPROSPERA_INDEX_KEY", index_keys)
+    return Keyring(keys, index_keys)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from django.db.models.signals import post_save, pre_save
+
+from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
+
 from typing import TYPE_CHECKING, Any
 
 from django.dispatch import receiver
@@ -18,3 +22,7 @@ __all__: list[str] = []
 def evaluate_reviews(connection: Connection, **_: Any) -> None:
     """New facts may queue a review, or put a decided one back into the queue."""
     kyc.evaluate(connection)
+
+# Fixtures: sealed values come back as `dumpdata` wrote them.
+pre_save.connect(before_raw_save, dispatch_uid="eprospera_before_raw_save")
+post_save.connect(after_raw_save, dispatch_uid="eprospera_after_raw_save")
