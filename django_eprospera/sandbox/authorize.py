@@ -7,6 +7,7 @@ tabs never mix. Contract, sections 4 and 14 (#19, #20).
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,7 +86,7 @@ def refused(request: HttpRequest, refusal: RefusedError) -> HttpResponse:
         return _deliver(request, {"error": refusal.error, "error_description": refusal.description})
     body = {"error": refusal.error, "error_description": refusal.description}
     if "text/html" in request.headers.get("Accept", ""):
-        return render(request, "eprospera_sandbox/error.html", {"body": body}, status=refusal.status)
+        return render(request, "eprospera_sandbox/error.html", {"body": body, "json": json.dumps(body)}, status=refusal.status)
     return JsonResponse(body, status=refusal.status)
 
 

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 
 from django_eprospera.sandbox import cards, papers, state
-from django_eprospera.sandbox.companies import COMPANIES, DOCUMENTS
+from django_eprospera.sandbox.companies import DOCUMENTS
 from django_eprospera.sandbox.personas import PERSONAS
 
 __all__ = ["file", "picture", "picture_url", "signed_url"]
@@ -54,6 +54,7 @@ def file(request: HttpRequest, kind: str, name: str) -> HttpResponse:
     expires, signature = request.GET.get("expires", ""), request.GET.get("signature", "")
     if not constant_time_compare(signature, _signature(request.path, expires)):
         return JsonResponse({"error": "The signature of this URL is not valid"}, status=403)
+    # Signed by us, so it is a number.
     if int(expires) <= time.time():
         return JsonResponse({"error": "This URL has expired"}, status=403)
     stem = name.rpartition(".")[0]
@@ -61,8 +62,8 @@ def file(request: HttpRequest, kind: str, name: str) -> HttpResponse:
         sub, _, side = stem.rpartition("-")
         if sub in PERSONAS and side in PERSONAS[sub].sides:
             return _bytes(cards.id_image(PERSONAS[sub], side), "image/jpeg", cache="private, no-store")
-    for entity, documents in DOCUMENTS.items():
-        for document in documents:
-            if document["id"] == stem:
-                return _bytes(papers.pdf(document, COMPANIES[entity]), "application/pdf", cache="private, no-store")
+    elif kind == "documents":
+        for entity, documents in DOCUMENTS.items():
+            if any(document["id"] == stem and document["file"] for document in documents):
+                return _bytes(papers.pdf(entity, stem), "application/pdf", cache="private, no-store")
     return JsonResponse({"error": "File not found"}, status=404)

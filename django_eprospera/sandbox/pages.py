@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from django_eprospera.sandbox import facts, state
+from django_eprospera.sandbox import facts, manual, state
 from django_eprospera.sandbox.authorize import RefusedError, allow, check, deny, refused, signed_in
 from django_eprospera.sandbox.files import picture_url
 from django_eprospera.sandbox.models import Account
@@ -39,6 +40,8 @@ def index(request: HttpRequest) -> HttpResponse:
         "eprospera_sandbox/index.html",
         {
             "options": state.options(),
+            "endpoints": manual.ENDPOINTS,
+            "control": manual.CONTROL,
             "personas": [_card(persona) for persona in PERSONAS.values()],
             "scopes": [(scope, LABELS[scope]) for scope in state.options().allowed_scopes],
             "switches": [
@@ -110,7 +113,7 @@ def consent(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form that was opened too long ago, or came from elsewhere."""
     body = {"error": "invalid_request", "error_description": _("This form has expired. Go back, reload the page and try again.")}
-    return render(request, "eprospera_sandbox/error.html", {"body": body}, status=403)
+    return render(request, "eprospera_sandbox/error.html", {"body": body, "json": json.dumps(body, ensure_ascii=False)}, status=403)
 
 
 _STATIC = Path(__file__).parent / "static" / "eprospera_sandbox"
