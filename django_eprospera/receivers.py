@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from django.db.models.signals import post_save, pre_save
-
-from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
-
 from typing import TYPE_CHECKING, Any
 
+from django.db.models.signals import post_save, pre_save
 from django.dispatch import receiver
 
 from django_eprospera import kyc, signals
+from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
 
 if TYPE_CHECKING:
     from django_eprospera.models import Connection
