@@ -1,0 +1,185 @@
+"""What does the account page show? Rows of words from the local cache, masked where a glance over a shoulder would matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+
+from django_eprospera import access, kyc, scopes
+from django_eprospera.entities import readable_documents, readable_entities
+from django_eprospera.errors import SealedValueError
+from django_eprospera.freshness import freshness, is_granted, is_on_its_way
+from django_eprospera.models import ResourceState
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from django_eprospera.freshness import Freshness
+    from django_eprospera.models import Connection, IdVerification, LegalEntity, NaturalPerson, Residency
+
+__all__ = ["Account", "Company", "Link", "Row", "account_of"]
+
+_RESOURCE = ResourceState.Resource
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a list of facts."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A picture or a document; `url` is empty when there is no file."""
+
+    label: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Company:
+    """A company that the person shares."""
+
+    name: str
+    rows: list[Row]
+    documents: list[Link]
+
+
+@dataclass
+class Account:
+    """Everything on the page."""
+
+    name: str
+    email: str
+    initials: str
+    connection: Connection | None = None
+    face: str = ""
+    on_its_way: bool = False
+    reauthorize: bool = False
+    person: list[Row] = field(default_factory=list)
+    residency: list[Row] = field(default_factory=list)
+    residency_active: bool | None = None
+    verification: list[Row] = field(default_factory=list)
+    images: list[Link] = field(default_factory=list)
+    companies: list[Company] = field(default_factory=list)
+    freshness: list[Freshness] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
+    kyc: str = ""
+    kyc_reason: str = ""
+    unreadable: bool = False
+
+
+def account_of(user: Any) -> Account:
+    """Read the cache of `user`. Asks nothing of the provider."""
+    name = user.get_full_name() or user.get_username()
+    account = Account(name=name, email=user.email, initials="".join(word[0] for word in name.split()[:2]).upper())
+    connection: Connection | None = _related(user, "eprospera")
+    if connection is None:
+        return account
+    account.connection = connection
+    account.on_its_way = is_on_its_way(connection)
+    account.reauthorize = connection.state != connection.State.ACTIVE
+    account.freshness = freshness(connection)
+    account.scopes = [str(label) for scope, label in scopes.LABELS.items() if scope in connection.scopes]
+    _fill(account, connection, user)
+    review = kyc.status_for(user)
+    account.kyc = access.kyc(user).message
+    if review and review.status == review.Status.REJECTED and (decision := review.decisions.first()):
+        account.kyc_reason = decision.reason
+    return account
+
+
+def _fill(account: Account, connection: Connection, user: Any) -> None:
+    """Open what the scopes still allow. A value that does not open costs its section, and the page says so."""
+    try:
+        if is_granted(connection, _RESOURCE.NATURAL_PERSON) and (person := _related(connection, "natural_person")):
+            account.person = _person(person)
+        if is_granted(connection, _RESOURCE.RESIDENCY) and (residency := _related(connection, "residency")):
+            account.residency = _residency(residency)
+            account.residency_active = residency.is_active
+        if is_granted(connection, _RESOURCE.ID_VERIFICATION) and (check := _related(connection, "id_verification")):
+            account.verification = _verification(check)
+            images = [image for image in check.images.all() if image.storage_name]
+            account.images = [Link(image.get_kind_display(), reverse("eprospera:image", args=[image.pk])) for image in images]
+            account.face = next((link.url for image, link in zip(images, account.images, strict=True) if image.kind == image.Kind.FACE), "")
+        account.companies = [_company(user, entity) for entity in readable_entities(user)]
+    except SealedValueError:
+        account.unreadable = True
+
+
+def _related(row: Any, name: str) -> Any:
+    try:
+        return getattr(row, name)
+    except ObjectDoesNotExist:
+        return None
+
+
+def _person(person: NaturalPerson) -> list[Row]:
+    address = person.address or {}
+    lines = [address.get(key) for key in ("line1", "line2", "city", "state", "postalCode", "country")]
+    return _rows(
+        (_("Given name"), person.given_name),
+        (_("Surname"), person.surname),
+        (_("Permit number"), _masked(person.resident_permit_number)),
+        (_("Born"), _day(person.date_of_birth)),
+        (_("Country of birth"), person.country_of_birth),
+        (_("Citizenships"), ", ".join(person.citizenships or [])),
+        (_("Sex"), person.sex),
+        (_("Address"), ", ".join(line for line in lines if line)),
+        (_("Phone"), _masked(person.phone_number)),
+    )
+
+
+def _residency(residency: Residency) -> list[Row]:
+    return _rows(
+        (_("Kind"), residency.residency_type),
+        (_("Since"), _day(residency.effective_date)),
+        (_("Until"), _day(residency.termination_date)),
+        (_("Agreement of Coexistence"), residency.version),
+        (_("Ever a resident"), _("yes") if residency.was_ever_resident else _("no")),
+    )
+
+
+def _verification(verification: IdVerification) -> list[Row]:
+    return _rows(
+        (_("Document"), (verification.document_type or "").replace("_", " ")),
+        (_("Status"), verification.status),
+        (_("Checked"), _day(verification.date)),
+    )
+
+
+def _company(user: Any, entity: LegalEntity) -> Company:
+    rows = _rows(
+        (_("Type"), entity.type),
+        (_("Permit number"), _masked(entity.resident_permit_number)),
+        (_("Formed"), _day(entity.formation_date)),
+        (_("Registered"), _day(entity.registration_date)),
+        (_("Dissolved"), _day(entity.dissolution_date)),
+    )
+    documents = [
+        Link(document.name or _("Document"), reverse("eprospera:document", args=[document.pk]) if document.storage_name else "")
+        for document in readable_documents(user, entity)
+    ]
+    return Company(entity.display_name, rows, documents)
+
+
+def _rows(*pairs: tuple[str, str | None]) -> list[Row]:
+    return [Row(label, value) for label, value in pairs if value]
+
+
+def _masked(text: str | None) -> str:
+    return "•" * (len(text) - 4) + text[-4:] if text and len(text) > 4 else ""
+
+
+def _day(value: date | datetime | None) -> str:
+    if value is None:
+        return ""
+    return date_format(localtime(value) if hasattr(value, "hour") else value)
