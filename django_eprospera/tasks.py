@@ -1,0 +1,54 @@
+"""Which work is done in the background? Tasks of Django's own framework, with plain ids for arguments and no secrets.
+
+A worker runs them; with the immediate backend (the default) they run where they are enqueued. None raises for what the
+provider does: what failed stands in the cache, and is tried again by the next batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django
+
+from django_eprospera import tokens
+from django_eprospera.models import Connection
+from django_eprospera.sync import sync
+from django_eprospera.sync.batch import sync_due
+
+if django.VERSION >= (6, 0):
+    from django.tasks import task
+else:
+    from django_tasks import task  # type: ignore[no-redef]
+
+__all__ = ["keep_alive", "revoke_pending", "sync_connection", "sync_stale"]
+
+
+@task()
+def sync_connection(connection_id: str) -> dict[str, Any]:
+    """Sync one connection; one that was disconnected meanwhile is nothing to worry about."""
+    connection = Connection.objects.filter(pk=connection_id).first()
+    if connection is None:
+        return {}
+    report = sync(connection)
+    return {"changed": report.changed, "failed": report.failed}
+
+
+@task()
+def sync_stale() -> dict[str, int]:
+    """Sync a batch of connections whose cached answers are stale. Enqueue it from a scheduler, every few minutes."""
+    reports = [report for _, report in sync_due()]
+    return {"synced": len(reports), "failed": sum(report.failed_entirely for report in reports)}
+
+
+@task()
+def revoke_pending() -> dict[str, int]:
+    """Revoke the tokens of ended connections at the provider."""
+    done, left = tokens.revoke_pending()
+    return {"done": done, "left": left}
+
+
+@task()
+def keep_alive() -> dict[str, int]:
+    """Renew a batch of unused grants before they end, where EPROSPERA_KEEP_ALIVE asks for it."""
+    kept = tokens.keep_alive()
+    return {"renewed": kept.renewed, "gone": kept.gone, "failed": kept.failed}
