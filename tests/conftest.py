@@ -4,7 +4,7 @@ import pytest
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 
 from django_eprospera.discovery import forget_discovered
-from django_eprospera.tokens.id_token import forget_keys
+from django_eprospera.key_sets import forget_keys
 from tests.sandbox_process import SandboxProcess
 
 

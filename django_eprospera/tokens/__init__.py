@@ -1,6 +1,6 @@
 """The only place that stores, refreshes, rotates and revokes tokens.
 
-`durable` commits whatever the caller's transaction does; `id_token` verifies; `renewal` refreshes at most once, whoever asks;
+`durable` commits whatever the caller's transaction does; `renewal` refreshes at most once, whoever asks;
 `grant` begins and ends a connection; `revocation` tells the provider; `keep_alive` renews what nobody uses.
 """
 

@@ -9,7 +9,7 @@ from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from django_eprospera import audit
+from django_eprospera.audit import record
 from django_eprospera.conf import conf
 from django_eprospera.errors import OtherSubject
 from django_eprospera.models import AuditEntry, Connection
@@ -18,7 +18,7 @@ from django_eprospera.signals import signed_in
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
     from django_eprospera.grants import TokenAnswer
 
@@ -27,7 +27,7 @@ __all__ = ["disconnect", "store_sign_in"]
 
 def store_sign_in(
     *,
-    user: AbstractBaseUser,
+    user: User,
     issuer: str,
     sub: str,
     answer: TokenAnswer,
@@ -83,7 +83,7 @@ def _take(connection: Connection, answer: TokenAnswer, now: datetime) -> None:
         setattr(connection, name, value)
 
 
-def disconnect(connection: Connection, *, actor: AbstractBaseUser | None = None) -> None:
+def disconnect(connection: Connection, *, actor: User | None = None) -> None:
     """End the connection: erase it with all cached facts and files, and have its tokens revoked at the provider.
 
     The erasure does not wait for the provider; the revocation is kept until the provider has confirmed it (the receiver of
@@ -91,5 +91,5 @@ def disconnect(connection: Connection, *, actor: AbstractBaseUser | None = None)
     """
     alias = router.db_for_write(Connection, instance=connection)
     with transaction.atomic(using=alias):
-        audit.record(AuditEntry.Action.DISCONNECTED, connection, actor=actor)
+        record(AuditEntry.Action.DISCONNECTED, connection, actor=actor)
         connection.delete(using=alias)

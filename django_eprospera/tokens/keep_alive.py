@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import router
 from django.utils import timezone
@@ -43,7 +44,7 @@ def keep_alive(limit: int = 100) -> KeptAlive:
     renewed = gone = failed = 0
     for pk in ending.order_by("refresh_token_expires_at").values_list("pk", flat=True)[:limit]:
         try:
-            durable.run(alias, lambda pk=pk: renew(alias, pk, keep_alive=True))
+            durable.run(alias, partial(renew, alias, pk, keep_alive=True))
         except GrantGone:
             gone += 1
         except (EprosperaError, ApiError):

@@ -21,6 +21,7 @@ from django.db.models import ExpressionWrapper, F, Q, Value, fields
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from django_eprospera import id_token, key_sets
 from django_eprospera.conf import conf
 from django_eprospera.errors import (
     AnswerLost,
@@ -33,11 +34,13 @@ from django_eprospera.errors import (
     RefreshBusy,
     RefreshPaused,
     RefreshRefused,
+    SignInRefused,
 )
 from django_eprospera.models import Connection
 from django_eprospera.provider import client as make_client
+from django_eprospera.scopes import OPENID
 from django_eprospera.signals import grant_lost
-from django_eprospera.tokens import durable, id_token
+from django_eprospera.tokens import durable
 from django_eprospera.tokens.revocation import queue_tokens
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ logger = logging.getLogger("django_eprospera.tokens")
 
 # A token that ends sooner than this is no longer handed out, not even when it cannot be renewed.
 _LAST_SECONDS: Final = timedelta(seconds=5)
+# Seconds within which a refreshed ID token has to have been issued.
+_FRESH: Final = 600.0
 _CAUSES: Final = Connection.Cause
 
 
@@ -93,9 +98,9 @@ def renew(alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool 
         if row.generation != first.generation if keep_alive else _usable(row, _margin(row), rejected):
             return row
         _refuse_while_paused(row)
-        holder = uuid.uuid4()
+        client, holder = make_client(), uuid.uuid4()
         if _claim(alias, row, holder):
-            renewed = _refresh(alias, row, holder, keep_alive=keep_alive)
+            renewed = _refresh(alias, row, holder, client, keep_alive=keep_alive)
             if renewed is not None:
                 return renewed
         elif time.monotonic() > patience:
@@ -109,7 +114,7 @@ def renew(alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool 
 
 
 def _load(alias: str, pk: Any) -> Connection:
-    row = Connection.objects.using(alias).filter(pk=pk).first()
+    row: Connection | None = Connection.objects.using(alias).filter(pk=pk).first()
     if row is None:
         raise GrantGone(
             "This connection is no longer there: it was disconnected. The person has to sign in again.", "disconnected"
@@ -161,23 +166,24 @@ def _claim(alias: str, row: Connection, holder: uuid.UUID) -> bool:
         ) from None
 
 
-def _refresh(alias: str, row: Connection, holder: uuid.UUID, *, keep_alive: bool) -> Connection | None:
+def _refresh(alias: str, row: Connection, holder: uuid.UUID, client: Client, *, keep_alive: bool) -> Connection | None:
     """Spend the refresh token and keep what comes back. None: the grant was replaced meanwhile, look again."""
     # Whether an earlier holder died or lost its answer: then the token may be spent already.
     uncertain = row.refresh_sent_at is not None
     if row.refresh_token is None:
-        return _give_up(alias, row, _CAUSES.NO_REFRESH_TOKEN)
-    client = make_client()
+        _give_up(alias, row, _CAUSES.NO_REFRESH_TOKEN)
+        return None
     try:
         # Fetched first, so that nothing but arithmetic lies between the answer's arrival and its commit.
-        keys = id_token.key_set(client) if "openid" in row.scopes else None
+        keys = key_sets.known_keys(client) if OPENID in row.scopes else ()
     except ApiError as error:
         raise _release(alias, row, holder, error, sent=uncertain) from None
     asked_at = timezone.now()
     try:
         answer = _ask(client, row)
     except InvalidGrant:
-        return _give_up(alias, row, _CAUSES.ANSWER_LOST if uncertain else _CAUSES.INVALID_GRANT)
+        _give_up(alias, row, _CAUSES.ANSWER_LOST if uncertain else _CAUSES.INVALID_GRANT)
+        return None
     except ClientRejected as error:
         _release(alias, row, holder, error, sent=uncertain)
         raise
@@ -208,7 +214,7 @@ def _keep(
     alias: str,
     row: Connection,
     client: Client,
-    keys: id_token.KeySet | None,
+    keys: key_sets.Keys,
     answer: TokenAnswer,
     asked_at: datetime,
     *,
@@ -216,21 +222,22 @@ def _keep(
 ) -> Connection | None:
     expires = asked_at + timedelta(seconds=answer.expires_in)
     verified = True
-    if answer.id_token is not None:
-        try:
-            _verify(row, client, keys, answer)
-        except id_token.UnknownKey:
-            # Signed with a key that is new to us. To fetch it takes time in which we could die: commit first, hand out later.
-            verified = False
-        except id_token.OtherPerson as error:
-            return _forged(alias, row, error)
+    try:
+        _verify(row, keys, answer)
+    except id_token.UnknownKey:
+        # Signed with a key that is new to us. To fetch it takes time in which we could die: commit first, hand out later.
+        verified = False
+    except SignInRefused as error:
+        _forged(alias, row, error)
+        return None
     stored = _store(alias, row, answer, expires if verified else asked_at, asked_at, keep_alive=keep_alive)
     if stored is None or verified:
         return stored
     try:
-        _verify(row, client, id_token.key_set(client, fresh=True), answer)
-    except (id_token.UnknownKey, id_token.OtherPerson) as error:
-        return _forged(alias, stored, error)
+        _verify(row, key_sets.newer_keys(client, keys) or (), answer)
+    except (id_token.UnknownKey, SignInRefused) as error:
+        _forged(alias, stored, error)
+        return None
     except ApiError as error:
         raise _paused(stored, error, timezone.now()) from None
     rows = Connection.objects.using(alias).filter(pk=row.pk, generation=stored.generation)
@@ -238,17 +245,22 @@ def _keep(
     return _load(alias, row.pk)
 
 
-def _verify(row: Connection, client: Client, keys: id_token.KeySet | None, answer: TokenAnswer) -> None:
+def _verify(row: Connection, keys: key_sets.Keys, answer: TokenAnswer) -> None:
+    """Is a refreshed ID token genuine, and of the same `iss`, `sub` and `aud`? (OpenID Connect Core 1.0, section 12.2)"""
     if answer.id_token is None:
         return
-    id_token.verify(
+    found, _ = id_token.verify(
         answer.id_token,
-        keys=keys or id_token.key_set(client),
+        keys,
         issuer=row.issuer,
         client_id=row.client_id,
-        sub=row.sub,
         access_token=answer.access_token,
+        now=time.time(),
+        skew=conf.EPROSPERA_CLOCK_SKEW.total_seconds(),
+        max_age=_FRESH,
     )
+    if not id_token.matches(found.sub, row.sub):
+        raise SignInRefused("sub", "refresh")
 
 
 def _store(
@@ -257,7 +269,7 @@ def _store(
     """Commit the new pair. It replaces only the pair that was spent for it, whoever holds the lease by now."""
     meta = Connection._meta
     values: dict[str, Any] = {
-        "access_token": meta.get_field("access_token").seal(answer.access_token, row),  # type: ignore[union-attr]
+        "access_token": meta.get_field("access_token").seal(answer.access_token, row),
         "access_token_expires_at": expires,
         "generation": F("generation") + 1,
         "lease_holder": None,
@@ -266,7 +278,7 @@ def _store(
         "refresh_not_before": None,
     }
     if answer.refresh_token is not None:  # absent: the old one stays good (contract section 5)
-        values["refresh_token"] = meta.get_field("refresh_token").seal(answer.refresh_token, row)  # type: ignore[union-attr]
+        values["refresh_token"] = meta.get_field("refresh_token").seal(answer.refresh_token, row)
         values["refresh_token_expires_at"] = asked_at + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME
     if answer.scope is not None:
         values["scope"] = answer.scope

@@ -1,0 +1,84 @@
+"""A sandbox of their own for the token tests, and connections made of its grants."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection as database
+from django.utils import timezone
+
+from django_eprospera.models import Connection
+from tests.sandbox_process import ALL_SCOPES, ANA, JOSE, LUCIA, MIRJAM, OTTO, SAMUEL
+
+PERSONAS = (LUCIA, SAMUEL, MIRJAM, OTTO, ANA, JOSE)
+
+
+@pytest.fixture
+def provider(sandbox):
+    """The sandbox, which has counted nothing yet."""
+    sandbox.control("stats", "DELETE")
+    return sandbox
+
+
+@pytest.fixture
+def connect(provider):
+    """Make a connection of a grant of the sandbox, its access token over unless `valid_for` says otherwise."""
+
+    def make(sub=None, scope=ALL_SCOPES, valid_for=timedelta(seconds=-1), **more):
+        sub = sub or PERSONAS[Connection.objects.count()]
+        grant = provider.mint(sub=sub, scopes=scope)[0]
+        now = timezone.now()
+        user = get_user_model().objects.create(username=f"user-{get_user_model().objects.count()}")
+        values = {
+            "issuer": provider.url,
+            "sub": sub,
+            "client_id": provider.client_id,
+            "scope": scope,
+            "signed_in_at": now,
+            "access_token": grant["access_token"],
+            "access_token_expires_at": now + valid_for,
+            "refresh_token": grant.get("refresh_token"),
+            "refresh_token_expires_at": now + timedelta(days=180),
+        }
+        return Connection.objects.create(user=user, **values | more)
+
+    return make
+
+
+@pytest.fixture
+def child(provider):
+    """Start `python -m tests.tokens.worker …` on the test's database and provider; ended when the test ends."""
+    started = []
+
+    def start(*arguments, **environment):
+        parts = database.settings_dict
+        if database.vendor == "sqlite":
+            url = f"sqlite:///{parts['NAME']}"
+        else:
+            url = f"postgres://{parts['USER']}@{parts['HOST']}:{parts['PORT'] or 5432}/{parts['NAME']}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.tokens.worker", *map(str, arguments)],
+            env=os.environ
+            | {
+                "DATABASE_URL": url,
+                "DJANGO_SETTINGS_MODULE": "tests.settings",
+                "WORKER_PROVIDER": provider.url,
+                "WORKER_CLIENT": provider.client_id,
+                "WORKER_SECRET": provider.client_secret,
+            }
+            | {name: str(value) for name, value in environment.items()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
