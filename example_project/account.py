@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -18,7 +19,7 @@ from django_eprospera.freshness import freshness, is_granted, is_on_its_way
 from django_eprospera.models import ResourceState
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import date
 
     from django_eprospera.freshness import Freshness
     from django_eprospera.models import Connection, IdVerification, LegalEntity, NaturalPerson, Residency
@@ -108,8 +109,8 @@ def _fill(account: Account, connection: Connection, user: Any) -> None:
         if is_granted(connection, _RESOURCE.ID_VERIFICATION) and (check := _related(connection, "id_verification")):
             account.verification = _verification(check)
             images = [image for image in check.images.all() if image.storage_name]
-            account.images = [Link(image.get_kind_display(), reverse("eprospera:image", args=[image.pk])) for image in images]
-            account.face = next((link.url for image, link in zip(images, account.images, strict=True) if image.kind == image.Kind.FACE), "")
+            account.images = [Link(image.get_kind_display(), _url("image", image)) for image in images]
+            account.face = next((_url("image", image) for image in images if image.kind == image.Kind.FACE), "")
         account.companies = [_company(user, entity) for entity in readable_entities(user)]
     except SealedValueError:
         account.unreadable = True
@@ -120,6 +121,10 @@ def _related(row: Any, name: str) -> Any:
         return getattr(row, name)
     except ObjectDoesNotExist:
         return None
+
+
+def _url(view: str, file: Any) -> str:
+    return reverse(f"eprospera:{view}", args=[file.pk])
 
 
 def _person(person: NaturalPerson) -> list[Row]:
@@ -165,7 +170,7 @@ def _company(user: Any, entity: LegalEntity) -> Company:
         (_("Dissolved"), _day(entity.dissolution_date)),
     )
     documents = [
-        Link(document.name or _("Document"), reverse("eprospera:document", args=[document.pk]) if document.storage_name else "")
+        Link(document.name or _("Document"), _url("document", document) if document.storage_name else "")
         for document in readable_documents(user, entity)
     ]
     return Company(entity.display_name, rows, documents)
@@ -179,7 +184,7 @@ def _masked(text: str | None) -> str:
     return "•" * (len(text) - 4) + text[-4:] if text and len(text) > 4 else ""
 
 
-def _day(value: date | datetime | None) -> str:
+def _day(value: date | None) -> str:
     if value is None:
         return ""
-    return date_format(localtime(value) if hasattr(value, "hour") else value)
+    return date_format(localtime(value) if isinstance(value, datetime) else value)

@@ -13,14 +13,14 @@ import django
 from django.db import connections
 
 if django.VERSION >= (6, 0):
-    from django.tasks.backends.immediate import ImmediateBackend
+    from django.tasks.backends import immediate
 else:
-    from django_tasks.backends.immediate import ImmediateBackend
+    from django_tasks.backends import immediate
 
 __all__ = ["ThreadBackend"]
 
 
-class ThreadBackend(ImmediateBackend):  # type: ignore[misc,unused-ignore]
+class ThreadBackend(immediate.ImmediateBackend):  # type: ignore[misc,name-defined,unused-ignore]
     """Runs each task at once, in a thread of its own. The thread ends before the process does: no refresh is cut off."""
 
     def _execute_task(self, task_result: Any) -> None:
@@ -28,6 +28,6 @@ class ThreadBackend(ImmediateBackend):  # type: ignore[misc,unused-ignore]
 
     def _run(self, task_result: Any) -> None:
         try:
-            super()._execute_task(task_result)
+            super()._execute_task(task_result)  # type: ignore[misc,unused-ignore]
         finally:
             connections.close_all()

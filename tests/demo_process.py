@@ -29,7 +29,7 @@ class DemoProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "example_project.demo", "--home", str(self.home),
              "--port", str(self.port), "--sandbox-port", str(self.sandbox_port)],
-            cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
+            cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
         )  # fmt: skip
         return self
 
@@ -47,7 +47,9 @@ class DemoProcess:
                     return self
         finally:
             alarm.cancel()
-        raise RuntimeError(f"The demo did not start (exit code {self.process.wait()}):\n{''.join(self.output)}{self.logs()}")
+        raise RuntimeError(
+            f"The demo did not start (exit code {self.process.wait()}):\n{''.join(self.output)}{self.logs()}"
+        )
 
     def stop(self, how=signal.SIGINT):
         """Stop it as Ctrl-C does; returns the exit code."""

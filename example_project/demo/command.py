@@ -127,4 +127,4 @@ def _port(text: str) -> int:
 
 
 def _say(text: str, *, error: bool = False) -> None:
-    print(text, file=sys.stderr if error else sys.stdout, flush=True)  # noqa: T201
+    print(text, file=sys.stderr if error else sys.stdout, flush=True)

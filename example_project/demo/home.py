@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography.fernet import Fernet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["CLIENT_ID", "REVIEWER", "Home"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -20,7 +20,7 @@ __all__ = ["Ended", "Processes"]
 _PATIENCE = 15.0  # seconds that a process has for leaving before it is killed
 
 
-class Ended(Exception):  # noqa: N818 - an outcome, shown to the user as it is
+class Ended(Exception):
     """A process ended by itself, or did not become healthy; the text says which and where its log is."""
 
 
@@ -37,7 +37,7 @@ class Processes:
     def __init__(self) -> None:
         self.children: list[_Child] = []
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,7 +80,9 @@ class Processes:
         for child in self.children:
             code = child.process.poll()
             if code is not None:
-                raise Ended(f"The {child.name} ended by itself (exit code {code}). Its log: {child.log}{_tail(child.log)}")
+                raise Ended(
+                    f"The {child.name} ended by itself (exit code {code}). Its log: {child.log}{_tail(child.log)}"
+                )
 
 
 def _answers(url: str) -> bool:

@@ -22,7 +22,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def chromium_path():
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    names = os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"
+    path = next((found for name in names if name and (found := shutil.which(name))), None)
     if path is None:
         say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         say("No Chromium found: the browser tests are left out (Debian: apt install chromium).")
@@ -47,11 +48,12 @@ def chromium(chromium_path):
 
 @pytest.fixture
 def visitor(chromium, demo):
-    """Open a browser of one's own: `visitor(locale="es")`. At the end, nothing may have been blocked or gone wrong on any page."""
+    """Open a browser of one's own: `visitor(locale="es")`. At the end, nothing may have been blocked or gone wrong."""
     contexts, complaints = [], []
 
     def open_browser(**options):
-        context = chromium.new_context(base_url=demo.url, **({"locale": "en", "viewport": {"width": 1200, "height": 900}} | options))
+        options = {"locale": "en", "viewport": {"width": 1200, "height": 900}, **options}
+        context = chromium.new_context(base_url=demo.url, **options)
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()

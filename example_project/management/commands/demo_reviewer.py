@@ -33,5 +33,9 @@ class Command(BaseCommand):
             reviewer.set_password(password)
         reviewer.save()
         permissions = Permission.objects.filter(content_type__app_label="django_eprospera")
-        reviewer.user_permissions.set(permissions.filter(codename__startswith="view_") | permissions.filter(codename="decide_review"))
+        may_see, may_decide = (
+            permissions.filter(codename__startswith="view_"),
+            permissions.filter(codename="decide_review"),
+        )
+        reviewer.user_permissions.set(may_see | may_decide)
         self.stdout.write(f"{options['username']} can review.")
