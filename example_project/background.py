@@ -15,7 +15,7 @@ from django.db import connections
 if django.VERSION >= (6, 0):
     from django.tasks.backends import immediate
 else:
-    from django_tasks.backends import immediate
+    from django_tasks.backends import immediate  # type: ignore[no-redef,unused-ignore]
 
 __all__ = ["ThreadBackend"]
 
