@@ -150,9 +150,9 @@ def test_the_entry_outlives_its_actor():
 @pytest.mark.django_db(transaction=True)
 def test_an_entry_goes_with_the_transaction_that_is_rolled_back():
     chain(1)
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         chain(1)
-        raise RuntimeError
+        transaction.set_rollback(True)
     assert audit.verify().entries == 1
 
 
@@ -171,7 +171,7 @@ def test_a_crowd_appends_without_gap_or_fork(in_transaction):
                         chain(1)
                 else:
                     chain(1)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
             errors.append(error)
         finally:
             connections.close_all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from datetime import UTC
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import router, transaction
@@ -100,8 +99,9 @@ def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: 
         if not reason and needs_reason(outcome, findings):
             raise DecisionRefused("reason_required", _("Give a reason: this decision needs one."))
         decision = _keep(review, facts, findings, outcome=outcome, reason=reason, reviewer=reviewer, now=now)
+        # A lambda and no partial: a robust hook that fails is logged by its name.
         transaction.on_commit(
-            partial(kyc_decided.send, Review, review=review, decision=decision), using=alias, robust=True
+            lambda: kyc_decided.send(Review, review=review, decision=decision), using=alias, robust=True
         )
     review.status, review.decided_at, review.queued_at = after, now, queued_at
     if isinstance(facts, PersonFacts):

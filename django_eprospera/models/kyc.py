@@ -10,13 +10,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.errors import AuditError
-from django_eprospera.fields import SealedJSONField, SealedModel, SealedTextField
+from django_eprospera.fields import SealedJSONField, SealedModel, SealedQuerySet, SealedTextField
 from django_eprospera.models.entity import LegalEntity
 
 __all__ = ["AppendOnlyQuerySet", "Decision", "Review"]
 
 
-class AppendOnlyQuerySet(models.QuerySet):  # type: ignore[type-arg]
+class AppendOnlyQuerySet(SealedQuerySet):
     """Rows that are added and read, nothing else."""
 
     def update(self, **_: Any) -> NoReturn:
@@ -27,6 +27,11 @@ class AppendOnlyQuerySet(models.QuerySet):  # type: ignore[type-arg]
 
     def bulk_update(self, *_: Any, **__: Any) -> NoReturn:
         self.update()
+
+    def bulk_create(self, objs: Any, *args: Any, update_conflicts: bool = False, **kwargs: Any) -> list[Any]:
+        if update_conflicts:
+            self.update()
+        return super().bulk_create(objs, *args, **kwargs)
 
 
 class Review(models.Model):
@@ -88,7 +93,7 @@ class Decision(SealedModel):
     digest = models.CharField(max_length=64, editable=False)
     decided_at = models.DateTimeField(_("decided"))
 
-    objects = AppendOnlyQuerySet.as_manager()
+    objects = AppendOnlyQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         verbose_name = _("decision")

@@ -1,0 +1,636 @@
+"""Reviews and decisions: who waits, who is queued, what a decision keeps, and what undoes it."""
+
+import threading
+from datetime import date, timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.files.base import ContentFile
+from django.db import connection as database
+from django.db import connections, transaction
+from django.test import override_settings
+from django.utils import timezone, translation
+
+from django_eprospera import documents, kyc, signals
+from django_eprospera.errors import AuditError, DecisionRefused, SealedValueError
+from django_eprospera.kyc.checks import run
+from django_eprospera.kyc.decisions import outcomes_for, seen_token
+from django_eprospera.kyc.facts import entity_facts, facts_of, person_facts
+from django_eprospera.kyc.findings import LABELS, SENTENCES, Finding
+from django_eprospera.models import AuditEntry, Decision, NaturalPerson, Review
+from tests import factories
+
+OTHER_KEY = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI="
+APPROVED, REJECTED, REOPENED = Decision.Outcome.APPROVED, Decision.Outcome.REJECTED, Decision.Outcome.REOPENED
+
+
+@pytest.fixture
+def reviewer(db):
+    return make_reviewer()
+
+
+def make_reviewer(**fields):
+    user = factories.user(is_staff=True, **fields)
+    user.user_permissions.add(Permission.objects.get(codename="decide_review"))
+    return get_user_model().objects.get(pk=user.pk)
+
+
+def person(**facts):
+    """A connection with everything that a review needs; `facts` replaces parts of it."""
+    connection = factories.connection()
+    factories.natural_person(connection, **facts.get("person", {}))
+    factories.residency(connection, **facts.get("residency", {}))
+    factories.id_verification(connection, **facts.get("verification", {}))
+    return connection
+
+
+def decide(review, reviewer, outcome=APPROVED, reason="", seen=None):
+    return kyc.decide(
+        review,
+        reviewer=reviewer,
+        outcome=outcome,
+        reason=reason,
+        seen=seen_token(review, facts_of(review)) if seen is None else seen,
+    )
+
+
+def why(findings, code):
+    """The outcome and reason of one check, e.g. "warn soon"; None when it had nothing to look at."""
+    found = [finding for finding in findings if finding.code == code]
+    return f"{found[0].outcome.value} {found[0].why}" if found else None
+
+
+# Opening and queueing
+
+
+@pytest.mark.django_db
+def test_a_person_with_enough_facts_is_queued():
+    connection = person()
+    review = kyc.evaluate(connection)
+    assert review.status == Review.Status.PENDING
+    assert review.queued_at is not None
+    assert review.user == connection.user
+    assert review.subject == f"person:{connection.issuer}:{connection.sub}"
+
+
+@pytest.mark.django_db
+def test_a_sync_is_what_evaluates():
+    connection = person()
+    signals.facts_synced.send(type(connection), connection=connection, changed=["residency"], failed=[])
+    assert kyc.status_for(connection.user).status == Review.Status.PENDING
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("missing", ["person", "verification", "face", "document_front"])
+def test_a_person_without_enough_facts_waits(missing):
+    connection = factories.connection()
+    if missing != "person":
+        factories.natural_person(connection)
+    if missing != "verification":
+        kinds = [kind for kind in ("face", "document_front", "document_back") if kind != missing]
+        factories.id_verification(connection, pictures=kinds)
+    review = kyc.evaluate(connection)
+    assert (review.status, review.queued_at) == (Review.Status.WAITING, None)
+    assert outcomes_for(review) == ()
+
+
+@pytest.mark.django_db
+def test_a_waiting_review_is_queued_when_the_facts_arrive_and_keeps_its_place():
+    connection = factories.connection()
+    assert kyc.evaluate(connection).status == Review.Status.WAITING
+    factories.natural_person(connection)
+    factories.id_verification(connection)
+    queued = kyc.evaluate(connection)
+    assert queued.status == Review.Status.PENDING
+    assert kyc.evaluate(connection).queued_at == queued.queued_at
+    assert Review.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_company_shared_by_two_people_has_one_review():
+    entity = factories.legal_entity()
+    connections_ = [person(), person()]
+    for connection in connections_:
+        factories.consent(connection, entity)
+        kyc.evaluate(connection)
+    review = Review.objects.get(subject_kind=Review.Subject.ENTITY)
+    assert (review.status, review.entity) == (Review.Status.PENDING, entity)
+    assert kyc.status_for_entity(connections_[0].user, entity) == review
+
+
+@pytest.mark.django_db
+def test_a_company_nobody_shares_any_more_leaves_the_queue():
+    connection = person()
+    consent = factories.consent(connection)
+    kyc.evaluate(connection)
+    consent.withdrawn_at = timezone.now()
+    consent.save()
+    kyc.evaluate(connection)
+    assert Review.objects.get(entity=consent.entity).status == Review.Status.WAITING
+    assert kyc.status_for_entity(connection.user, consent.entity) is None
+
+
+@pytest.mark.django_db
+def test_what_is_stored_of_the_checks_holds_no_personal_data():
+    connection = person(person={"name": "Canary Zanahoria", "resident_permit_number": "9000000000424"})
+    review = kyc.evaluate(connection)
+    with database.cursor() as cursor:
+        cursor.execute("SELECT * FROM django_eprospera_review")
+        stored = str(cursor.fetchall())
+    assert "Canary" not in stored
+    assert "9000000000424" not in stored
+    assert {"code": "permit_number", "outcome": "fail", "why": "malformed"} in review.checks
+
+
+# The checks
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("facts", "code", "expected"),
+    [
+        ({}, "person_details", "pass complete"),
+        ({"person": {"date_of_birth": None}}, "person_details", "warn incomplete"),
+        ({"person": {"name": ""}}, "person_details", "warn incomplete"),
+        ({}, "permit_number", "pass well_formed"),
+        ({"person": {"resident_permit_number": None}}, "permit_number", "warn none"),
+        ({"person": {"resident_permit_number": "9000 000000042"}}, "permit_number", "fail malformed"),
+        ({"person": {"resident_permit_number": "٩٠٠٠٠٠٠٠٠٠٤٢١٧"}}, "permit_number", "fail malformed"),
+        ({}, "of_age", "pass adult"),
+        ({"person": {"date_of_birth": None}}, "of_age", "warn unknown"),
+        ({}, "residency", "pass active"),
+        ({}, "residency_end", "pass none"),
+        ({"residency": {"termination_date": timezone.now() + timedelta(days=3)}}, "residency", "pass active"),
+        ({"residency": {"termination_date": timezone.now() + timedelta(days=3)}}, "residency_end", "warn soon"),
+        ({"residency": {"termination_date": timezone.now() + timedelta(days=90)}}, "residency_end", "pass far"),
+        ({"residency": {"termination_date": timezone.now() - timedelta(days=3)}}, "residency", "fail ended"),
+        ({"residency": {"termination_date": timezone.now() - timedelta(days=3)}}, "residency_end", None),
+        ({"residency": {"residency_type": None}}, "residency", "fail ended"),
+        ({"residency": {"residency_type": None, "was_ever_resident": False}}, "residency", "fail never"),
+        ({}, "identity_check", "pass approved"),
+        ({"verification": {"status": None}}, "identity_check", "fail not_approved"),
+        ({}, "identity_check_age", "pass recent"),
+        ({"verification": {"date": None}}, "identity_check_age", "warn undated"),
+        ({"verification": {"date": timezone.now() - timedelta(days=800)}}, "identity_check_age", "warn old"),
+        ({}, "pictures", "pass all"),
+        ({"verification": {"pictures": ["face", "document_front"]}}, "pictures", "warn no_back"),
+        (
+            {"verification": {"pictures": ["face", "document_front"], "document_type": "passport"}},
+            "pictures",
+            "pass no_back_needed",
+        ),
+        ({"verification": {"pictures": ["document_front"]}}, "pictures", "fail missing"),
+        ({}, "picture_files", "pass open"),
+        ({"verification": {"pictures": []}}, "picture_files", None),
+        ({}, "account_name", None),
+    ],
+)
+def test_checks_of_a_person(facts, code, expected):
+    assert why(run(person_facts(person(**facts))), code) == expected
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("years", "days", "expected"), [(18, 0, "pass adult"), (18, 1, "fail minor")])
+def test_somebody_is_of_age_on_the_eighteenth_birthday(years, days, expected):
+    today = timezone.localdate()
+    born = date(today.year - years, today.month, min(today.day, 28)) + timedelta(days=days)
+    if (today.month, today.day) == (2, 29):
+        born += timedelta(days=1)
+    assert why(run(person_facts(person(person={"date_of_birth": born}))), "of_age") == expected
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("account", "expected"),
+    [
+        (("ADA", "ejemplo"), "pass agrees"),
+        (("Ádá", ""), "pass agrees"),
+        (("Somebody", "Else"), "warn differs"),
+    ],
+)
+def test_the_account_name_is_compared_without_accents_and_case(account, expected):
+    connection = person()
+    connection.user.first_name, connection.user.last_name = account
+    assert why(run(person_facts(connection)), "account_name") == expected
+
+
+@pytest.mark.django_db
+def test_nothing_shared_is_told_apart_from_nothing_there():
+    bare = run(person_facts(factories.connection(scopes="openid")))
+    asked = run(person_facts(factories.connection()))
+    for code, outcome in (("person_details", "fail"), ("residency", "warn"), ("identity_check", "fail")):
+        assert why(bare, code) == f"{outcome} not_shared"
+        assert why(asked, code) in {f"{outcome} none", f"{outcome} unknown"}
+
+
+@pytest.mark.django_db
+def test_a_picture_that_was_exchanged_or_lost_fails_its_check():
+    connection = person()
+    picture = person_facts(connection).pictures["face"]
+    storage = documents.storage()
+    with storage.open(picture.storage_name) as file:
+        sealed = bytearray(file.read())
+    storage.delete(picture.storage_name)
+    assert why(run(person_facts(connection)), "picture_files") == "fail lost"
+    sealed[-1] ^= 1
+    storage.save(picture.storage_name, ContentFile(bytes(sealed)))
+    assert why(run(person_facts(connection)), "picture_files") == "fail unreadable"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("facts", "code", "expected"),
+    [
+        ({}, "entity_exists", "pass exists"),
+        ({"dissolution_date": date(2020, 1, 1)}, "entity_exists", "fail dissolved"),
+        ({"dissolution_date": date(2999, 1, 1)}, "entity_exists", "warn ending"),
+        ({}, "entity_registered", "pass registered"),
+        ({"registration_date": None}, "entity_registered", "fail unregistered"),
+        ({}, "permit_number", "pass well_formed"),
+        ({"resident_permit_number": None}, "permit_number", "warn none"),
+        ({}, "entity_documents", "warn none"),
+        ({}, "document_files", None),
+        ({}, "representative", "warn not_approved"),
+    ],
+)
+def test_checks_of_a_company(facts, code, expected):
+    entity = factories.consent(factories.connection(), factories.legal_entity(**facts)).entity
+    assert why(run(entity_facts(entity)), code) == expected
+
+
+@pytest.mark.django_db
+def test_checks_of_a_company_documents():
+    entity = factories.consent(factories.connection(scopes="eprospera:entity.read")).entity
+    assert why(run(entity_facts(entity)), "entity_documents") == "warn not_shared"
+    factories.document(entity)
+    assert why(run(entity_facts(entity)), "entity_documents") == "pass present"
+    assert why(run(entity_facts(entity)), "document_files") == "pass open"
+    factories.document(entity, content=b"")
+    assert why(run(entity_facts(entity)), "entity_documents") == "warn file_missing"
+
+
+@pytest.mark.django_db
+def test_approving_the_representative_shows_in_the_company_at_once(reviewer):
+    connection = person()
+    entity = factories.consent(connection).entity
+    decide(kyc.evaluate(connection), reviewer)
+    stored = [Finding.from_json(check) for check in Review.objects.get(entity=entity).checks]
+    assert why(stored, "representative") == "pass approved"
+    connection.entity_consents.update(withdrawn_at=timezone.now())
+    assert why(run(entity_facts(entity)), "representative") == "warn nobody"
+
+
+def test_every_reason_has_a_sentence_in_both_languages():
+    for (code, reason), sentence in SENTENCES.items():
+        assert code in LABELS or code == "*"
+        with translation.override("en"):
+            assert str(sentence) != reason
+
+
+# A value that does not open
+
+
+@pytest.mark.django_db
+def test_values_that_do_not_open_fail_a_check_and_undo_nothing(reviewer):
+    connection = person()
+    review = kyc.evaluate(connection)
+    decide(review, reviewer)
+    with override_settings(FIELD_ENCRYPTION_KEY=OTHER_KEY):
+        again = kyc.evaluate(type(connection).objects.get(pk=connection.pk))
+    assert again.status == Review.Status.APPROVED
+    assert {"code": "person_details", "outcome": "fail", "why": "unreadable"} in again.checks
+
+
+@pytest.mark.django_db
+def test_a_decision_stands_when_keys_are_rotated(reviewer, settings):
+    connection = person()
+    decide(kyc.evaluate(connection), reviewer)
+    settings.FIELD_ENCRYPTION_KEY = [OTHER_KEY, settings.FIELD_ENCRYPTION_KEY]
+    assert kyc.evaluate(connection).status == Review.Status.APPROVED
+
+
+# Deciding
+
+
+@pytest.mark.django_db
+def test_an_approval_keeps_who_why_when_and_on_which_facts(reviewer):
+    connection = person()
+    review = kyc.evaluate(connection)
+    decision = decide(review, reviewer, reason="Face and document agree.")
+    kept = Decision.objects.get(pk=decision.pk)
+    assert review.status == Review.Status.APPROVED
+    assert Review.objects.get().decided_at == kept.decided_at
+    assert (kept.reviewer, kept.reviewer_name, kept.reason) == (reviewer, reviewer.username, "Face and document agree.")
+    facts = kept.evidence["facts"]
+    assert facts["identity"]["person"]["name"] == "Ada Example"
+    assert facts["identity"]["pictures"]["face"] == person_facts(connection).pictures["face"].digest
+    assert facts["residency"]["residency_type"] == "Resident"
+    assert kept.evidence["checks"] == review.checks
+    entry = AuditEntry.objects.get(action="decided")
+    assert entry.detail == {"decision": str(kept.pk), "outcome": "approved", "digest": kept.digest}
+    assert entry.actor == reviewer
+    assert kyc.verify_decision(kept)
+
+
+@pytest.mark.django_db
+def test_decisions_lie_sealed_in_the_database(reviewer):
+    connection = person(person={"name": "Canary Zanahoria"})
+    decide(kyc.evaluate(connection), reviewer, REJECTED, "Canary reason")
+    with database.cursor() as cursor:
+        cursor.execute("SELECT * FROM django_eprospera_decision")
+        assert "Canary" not in str(cursor.fetchall())
+        cursor.execute("SELECT * FROM django_eprospera_auditentry")
+        assert "Canary" not in str(cursor.fetchall())
+
+
+@pytest.mark.django_db
+def test_a_company_is_decided_on_with_its_documents(reviewer):
+    connection = person()
+    entity = factories.consent(connection).entity
+    document = factories.document(entity)
+    kyc.evaluate(connection)
+    decision = decide(Review.objects.get(entity=entity), reviewer)
+    assert decision.evidence["facts"]["documents"][0]["digest"] == document.digest
+    assert kyc.status_for_entity(connection.user, entity).status == Review.Status.APPROVED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("facts", "outcome", "reason", "code"),
+    [
+        ({}, REJECTED, "", "reason_required"),
+        ({}, REJECTED, "   ", "reason_required"),
+        ({"residency": {"residency_type": None}}, APPROVED, "", "reason_required"),
+        ({}, REJECTED, "x" * 2001, "reason_too_long"),
+        ({}, REOPENED, "why not", "not_now"),
+    ],
+)
+def test_refusals_change_nothing(reviewer, facts, outcome, reason, code):
+    review = kyc.evaluate(person(**facts))
+    with pytest.raises(DecisionRefused) as refused:
+        decide(review, reviewer, outcome, reason)
+    assert refused.value.code == code
+    assert Review.objects.get().status == Review.Status.PENDING
+    assert not Decision.objects.exists()
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_approval_against_a_failed_check_needs_a_reason_and_then_stands(reviewer):
+    review = kyc.evaluate(person(residency={"residency_type": None}))
+    assert decide(review, reviewer, reason="Resident elsewhere, known in person.").outcome == APPROVED
+
+
+@pytest.mark.django_db
+def test_a_waiting_review_is_not_decided(reviewer):
+    with pytest.raises(DecisionRefused) as refused:
+        decide(kyc.evaluate(factories.connection()), reviewer, REJECTED, "Never came.")
+    assert refused.value.code == "not_now"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["no permission", "inactive"])
+def test_only_reviewers_decide(kind):
+    user = factories.user(is_staff=True) if kind == "no permission" else make_reviewer(is_active=False)
+    with pytest.raises(DecisionRefused) as refused:
+        decide(kyc.evaluate(person()), user)
+    assert refused.value.code == "not_permitted"
+
+
+@pytest.mark.django_db
+def test_nobody_decides_on_themself_or_on_a_company_of_theirs(reviewer):
+    connection = factories.connection(reviewer)
+    factories.natural_person(connection)
+    factories.id_verification(connection)
+    entity = factories.consent(connection).entity
+    own = kyc.evaluate(connection)
+    for review in (own, Review.objects.get(entity=entity)):
+        with pytest.raises(DecisionRefused) as refused:
+            decide(review, reviewer)
+        assert refused.value.code == "own_review"
+
+
+@pytest.mark.django_db
+def test_a_screen_older_than_the_facts_decides_nothing(reviewer):
+    connection = person()
+    review = kyc.evaluate(connection)
+    seen = seen_token(review, facts_of(review))
+    details = NaturalPerson.objects.get()
+    details.phone_number = "+504 1111 1111"
+    details.save()
+    with pytest.raises(DecisionRefused) as refused:
+        decide(review, reviewer, seen=seen)
+    assert refused.value.code == "stale"
+    assert Review.objects.get().status == Review.Status.PENDING
+
+
+@pytest.mark.django_db
+def test_pressing_twice_decides_once(reviewer):
+    review = kyc.evaluate(person())
+    seen = seen_token(review, facts_of(review))
+    decide(Review.objects.get(), reviewer, seen=seen)
+    for copy in (review, Review.objects.get()):
+        with pytest.raises(DecisionRefused) as refused:
+            decide(copy, reviewer, seen=seen)
+        assert refused.value.code in {"stale", "not_now"}
+    assert Decision.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_reviewers_at_once_one_decides():
+    review = kyc.evaluate(person())
+    seen = seen_token(review, facts_of(review))
+    reviewers = [make_reviewer() for _ in range(6)]
+    start, outcomes = threading.Barrier(len(reviewers)), []
+
+    def press(reviewer, outcome):
+        try:
+            copy = Review.objects.get(pk=review.pk)
+            start.wait()
+            decide(copy, reviewer, outcome, "At once.", seen)
+            outcomes.append("decided")
+        except DecisionRefused as refused:
+            outcomes.append(refused.code)
+        finally:
+            connections.close_all()
+
+    threads = [
+        threading.Thread(target=press, args=(reviewer, (APPROVED, REJECTED)[number % 2]))
+        for number, reviewer in enumerate(reviewers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["decided"] + ["stale"] * 5
+    assert Decision.objects.count() == 1
+    assert Review.objects.get().status == Decision.objects.get().outcome
+
+
+@pytest.mark.django_db(transaction=True)
+def test_listeners_hear_of_a_decision_once_it_is_committed(reviewer):
+    heard = []
+
+    def listener(**arguments):
+        heard.append(arguments["decision"].pk)
+        raise RuntimeError("a listener's fault is not the reviewer's")
+
+    signals.kyc_decided.connect(listener)
+    try:
+        with transaction.atomic():
+            decision = decide(kyc.evaluate(person()), reviewer)
+            assert heard == []
+        assert heard == [decision.pk]
+    finally:
+        signals.kyc_decided.disconnect(listener)
+
+
+# What undoes a decision
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("outcome", [APPROVED, REJECTED])
+@pytest.mark.parametrize("change", ["name", "resident_permit_number", "picture"])
+def test_changed_identity_facts_put_a_decided_review_back(reviewer, outcome, change):
+    connection = person()
+    decide(kyc.evaluate(connection), reviewer, outcome, "Because.")
+    if change == "picture":
+        documents.store(person_facts(connection).pictures["face"], factories.png("another face"))
+    else:
+        details = NaturalPerson.objects.get()
+        setattr(details, change, "90000000009999")
+        details.save()
+    review = kyc.evaluate(connection)
+    assert review.status == Review.Status.PENDING
+    assert review.queued_at is not None
+    assert AuditEntry.objects.get(action="reopened").detail == {"why": "facts_changed"}
+    assert decide(review, make_reviewer(), APPROVED).outcome == APPROVED
+
+
+@pytest.mark.django_db
+def test_facts_that_say_nothing_of_who_it_is_undo_nothing(reviewer):
+    connection = person()
+    decide(kyc.evaluate(connection), reviewer)
+    details = NaturalPerson.objects.get()
+    details.phone_number = "+504 1111 1111"
+    details.save()
+    assert kyc.evaluate(connection).status == Review.Status.APPROVED
+
+
+@pytest.mark.django_db
+def test_losing_the_identity_check_closes_an_approved_review(reviewer):
+    connection = person()
+    decide(kyc.evaluate(connection), reviewer)
+    connection.id_verification.delete()
+    assert kyc.evaluate(connection).status == Review.Status.WAITING
+
+
+@pytest.mark.django_db
+def test_a_dissolved_company_is_reviewed_again(reviewer):
+    connection = person()
+    entity = factories.consent(connection).entity
+    kyc.evaluate(connection)
+    decide(Review.objects.get(entity=entity), reviewer)
+    entity.dissolution_date = date(2020, 1, 1)
+    entity.save()
+    kyc.evaluate(connection)
+    assert Review.objects.get(entity=entity).status == Review.Status.PENDING
+
+
+@pytest.mark.django_db
+def test_a_status_without_a_decision_behind_it_does_not_last():
+    connection = person()
+    kyc.evaluate(connection)
+    Review.objects.update(status=Review.Status.APPROVED)
+    assert kyc.evaluate(connection).status == Review.Status.PENDING
+
+
+@pytest.mark.django_db
+def test_a_reviewer_reopens_and_reverses(reviewer):
+    review = kyc.evaluate(person())
+    decide(review, reviewer)
+    decide(review, reviewer, REJECTED, "Forged, as it turned out.")
+    decide(review, reviewer, REOPENED, "The police asks to look again.")
+    assert (review.status, review.decisions.count()) == (Review.Status.PENDING, 3)
+    assert review.queued_at is not None
+
+
+@pytest.mark.django_db
+def test_a_review_outlives_the_connection_and_covers_the_same_person_again(reviewer):
+    connection = person()
+    review = kyc.evaluate(connection)
+    decide(review, reviewer)
+    connection.delete()
+    review = Review.objects.select_related("user").get()
+    assert facts_of(review) is None
+    with pytest.raises(DecisionRefused) as refused:
+        kyc.decide(review, reviewer=reviewer, outcome=APPROVED, reason="", seen="")
+    assert refused.value.code == "not_now"
+    decide(review, reviewer, REJECTED, "Sanctioned since.")
+    assert Review.objects.get().status == Review.Status.REJECTED
+
+
+@pytest.mark.django_db
+def test_a_user_who_came_back_as_somebody_else_does_not_inherit_the_review(reviewer):
+    connection = person()
+    review = kyc.evaluate(connection)
+    decide(review, reviewer)
+    connection.sub = "somebody else"
+    connection.save()
+    assert kyc.status_for(connection.user) is None
+    assert facts_of(Review.objects.get()) is None
+
+
+# Proof
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "column", ["outcome = 'rejected'", "decided_at = '2020-01-01 00:00:00+00:00'", f"digest = '{'0' * 64}'"]
+)
+def test_an_edited_decision_does_not_verify(reviewer, column):
+    decision = decide(kyc.evaluate(person()), reviewer)
+    with database.cursor() as cursor:
+        cursor.execute(f"UPDATE django_eprospera_decision SET {column}")
+    assert not kyc.verify_decision(Decision.objects.get(pk=decision.pk))
+
+
+@pytest.mark.django_db
+def test_a_decision_that_the_chain_does_not_hold_does_not_verify(reviewer):
+    decision = decide(kyc.evaluate(person()), reviewer)
+    with database.cursor() as cursor:
+        cursor.execute("DELETE FROM django_eprospera_auditentry")
+    assert not kyc.verify_decision(Decision.objects.get(pk=decision.pk))
+
+
+@pytest.mark.django_db
+def test_evidence_moved_from_another_decision_does_not_open(reviewer):
+    for _ in range(2):
+        decide(kyc.evaluate(person()), reviewer)
+    with database.cursor() as cursor:
+        cursor.execute("SELECT id, evidence FROM django_eprospera_decision")
+        (_, evidence), (other, _) = cursor.fetchall()
+        cursor.execute("UPDATE django_eprospera_decision SET evidence = %s WHERE id = %s", [evidence, other])
+    with pytest.raises(SealedValueError):
+        kyc.verify_decision(Decision.objects.get(pk=other))
+
+
+@pytest.mark.django_db
+def test_decisions_are_never_edited_or_deleted(reviewer):
+    decision = decide(kyc.evaluate(person()), reviewer)
+    for change in (decision.save, decision.delete, Decision.objects.all().delete, Decision.objects.all().update):
+        with pytest.raises(AuditError):
+            change()
+
+
+@pytest.mark.django_db
+def test_deleting_reviewer_and_person_keeps_the_decision_and_its_proof(reviewer):
+    connection = person()
+    decision = decide(kyc.evaluate(connection), reviewer)
+    name = reviewer.username
+    reviewer.delete()
+    connection.user.delete()
+    kept = Decision.objects.get(pk=decision.pk)
+    assert (kept.reviewer, kept.reviewer_name) == (None, name)
+    assert kyc.verify_decision(kept)
