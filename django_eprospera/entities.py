@@ -12,14 +12,21 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
     from django.db.models import QuerySet
 
-__all__ = ["readable_documents", "readable_entities"]
+__all__ = ["connection_of", "readable_documents", "readable_entities"]
 
 _RESOURCE = ResourceState.Resource
 
 
+def connection_of(user: AbstractBaseUser | AnonymousUser) -> Connection | None:
+    """The user's connection; None for a stranger and for an inactive user."""
+    if not user.is_authenticated or not user.is_active:
+        return None
+    return Connection.objects.filter(user_id=user.pk).first()
+
+
 def readable_entities(user: AbstractBaseUser | AnonymousUser) -> QuerySet[LegalEntity]:
     """The companies that the user shares with us now. None for a stranger, for an inactive user, without the scope."""
-    connection = _connection(user)
+    connection = connection_of(user)
     if connection is None or not is_granted(connection, _RESOURCE.LEGAL_ENTITIES):
         return LegalEntity.objects.none()
     return LegalEntity.objects.filter(consents__connection=connection, consents__withdrawn_at=None).order_by("pk")
@@ -29,14 +36,8 @@ def readable_documents(
     user: AbstractBaseUser | AnonymousUser, entity: LegalEntity | None = None
 ) -> QuerySet[EntityDocument]:
     """The documents of `entity`, or of every company that the user shares with us now, if the scope for them is there too."""
-    connection = _connection(user)
+    connection = connection_of(user)
     if connection is None or not is_granted(connection, _RESOURCE.ENTITY_DOCUMENTS):
         return EntityDocument.objects.none()
     rows = EntityDocument.objects.filter(entity__in=readable_entities(user))
     return (rows if entity is None else rows.filter(entity=entity)).order_by("-created_at", "pk")
-
-
-def _connection(user: AbstractBaseUser | AnonymousUser) -> Connection | None:
-    if not user.is_authenticated or not user.is_active:
-        return None
-    return Connection.objects.filter(user_id=user.pk).first()

@@ -36,7 +36,18 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.utils.functional import _StrPromise
 
-__all__ = ["SCOPES", "Freshness", "claim", "due", "failure_code", "freshness", "is_granted", "is_on_its_way"]
+__all__ = [
+    "ENDED",
+    "SCOPES",
+    "Freshness",
+    "claim",
+    "due",
+    "failure_code",
+    "freshness",
+    "has_ended",
+    "is_granted",
+    "is_on_its_way",
+]
 
 _RESOURCE = ResourceState.Resource
 
@@ -48,6 +59,9 @@ SCOPES: Final[dict[str, str]] = {
     _RESOURCE.LEGAL_ENTITIES: scopes.ENTITY_READ,
     _RESOURCE.ENTITY_DOCUMENTS: scopes.ENTITY_DOCUMENTS_READ,
 }
+
+# Causes of `reauthorize` that mean: consent is gone.
+ENDED: Final = (Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT)
 
 # Kinds of failure, the special before the general, and the code that is kept of each.
 _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -122,8 +136,17 @@ class Freshness:
 
 
 def is_granted(connection: Connection, resource: str) -> bool:
-    """Whether the scopes of the connection open the resource. Cached facts of any other are not to be used."""
-    return SCOPES[resource] in connection.scopes
+    """Whether the person lets the site use the resource now. Cached facts of any other are not to be used.
+
+    A scope that is no longer granted withdraws it, and so does a grant that the provider ended. A grant that merely needs a
+    new sign-in, because an answer was lost or no lasting access was given, does not.
+    """
+    return SCOPES[resource] in connection.scopes and not has_ended(connection)
+
+
+def has_ended(connection: Connection) -> bool:
+    """Whether the provider said that the grant is over, or not this person's."""
+    return connection.state != Connection.State.ACTIVE and connection.state_cause in ENDED
 
 
 def freshness(connection: Connection) -> list[Freshness]:
@@ -136,7 +159,9 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
     granted = is_granted(connection, resource)
     synced_at = state.synced_at if state else None
     attempted_at = state.attempted_at if state else None
-    error = (state.error if state else "") if granted else "not_granted"
+    error = state.error if state else ""
+    if not granted:
+        error = "grant_gone" if has_ended(connection) else "not_granted"
     old = synced_at is None or synced_at < timezone.now() - conf.EPROSPERA_STALE_AFTER
     remedy: _StrPromise | str
     if error:

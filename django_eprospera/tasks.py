@@ -6,11 +6,13 @@ provider does: what failed stands in the cache, and is tried again by the next b
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import django
 
 from django_eprospera import tokens
+from django_eprospera.freshness import claim
 from django_eprospera.models import Connection
 from django_eprospera.sync import sync
 from django_eprospera.sync.batch import sync_due
@@ -20,7 +22,25 @@ if django.VERSION >= (6, 0):
 else:
     from django_tasks import task  # type: ignore[no-redef]
 
-__all__ = ["keep_alive", "revoke_pending", "sync_connection", "sync_stale"]
+if TYPE_CHECKING:
+    import uuid
+
+__all__ = ["ask_for_sync", "keep_alive", "revoke_pending", "sync_connection", "sync_stale"]
+
+
+def ask_for_sync(connection_id: uuid.UUID, *, pause: timedelta = timedelta(minutes=1)) -> bool:
+    """Enqueue a sync of one connection. False when one was asked for within `pause`: then nothing is enqueued.
+
+    Raises what the queue raises when it cannot be reached; the claim is given back then.
+    """
+    if not claim(connection_id, pause=pause):
+        return False
+    try:
+        sync_connection.enqueue(str(connection_id))
+    except BaseException:
+        Connection.objects.filter(pk=connection_id).update(sync_requested_at=None)
+        raise
+    return True
 
 
 @task()

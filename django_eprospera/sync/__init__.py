@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import EprosperaError, GrantGone
-from django_eprospera.freshness import SCOPES, failure_code, is_granted
+from django_eprospera.freshness import SCOPES, failure_code
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.signals import facts_synced
 from django_eprospera.sync.asking import Asker
@@ -39,11 +39,11 @@ class _Pull(Protocol):
 _RESOURCE = ResourceState.Resource
 # In this order: documents are those of the companies that were just listed.
 _PULLS: Final[dict[str, _Pull]] = {
-    _RESOURCE.NATURAL_PERSON: natural_person,
-    _RESOURCE.RESIDENCY: residency,
-    _RESOURCE.ID_VERIFICATION: id_verification,
-    _RESOURCE.LEGAL_ENTITIES: legal_entities,
-    _RESOURCE.ENTITY_DOCUMENTS: entity_documents,
+    _RESOURCE.NATURAL_PERSON.value: natural_person,
+    _RESOURCE.RESIDENCY.value: residency,
+    _RESOURCE.ID_VERIFICATION.value: id_verification,
+    _RESOURCE.LEGAL_ENTITIES.value: legal_entities,
+    _RESOURCE.ENTITY_DOCUMENTS.value: entity_documents,
 }
 
 
@@ -76,7 +76,7 @@ def sync(connection: Connection, resources: Iterable[str] | None = None) -> Sync
         return report
     chosen = set(_PULLS if resources is None else resources)
     for resource in _PULLS:
-        if resource in chosen and not is_granted(current, resource):
+        if resource in chosen and SCOPES[resource] not in current.scopes:
             _skip(current, resource, report)
     asked = [resource for resource in _PULLS if resource in chosen and resource not in report.skipped]
     report.asked = len(asked)

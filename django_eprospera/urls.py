@@ -1,0 +1,19 @@
+"""Routes of the package's own pages: `path("eprospera/", include("django_eprospera.urls"))`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from django_eprospera import views
+from django_eprospera.recent_sign_in import confirm_sign_in
+
+__all__ = ["app_name", "urlpatterns"]
+
+app_name = "eprospera"
+urlpatterns = [
+    path("refresh/", views.refresh, name="refresh"),
+    path("disconnect/", views.disconnect, name="disconnect"),
+    path("image/<uuid:pk>/", views.image, name="image"),
+    path("document/<uuid:pk>/", views.document, name="document"),
+    path("confirm-sign-in/", confirm_sign_in, name="confirm_sign_in"),
+]

@@ -1,0 +1,102 @@
+"""What may a person do with their own connection: refresh, disconnect, look at pictures and documents?
+
+A person sees what is theirs or shared by them now. Everything else is 404, so that an address tells nobody what exists.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render, resolve_url
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from django_eprospera import documents, tokens
+from django_eprospera.entities import connection_of, readable_documents
+from django_eprospera.errors import DocumentError, SealedValueError
+from django_eprospera.freshness import is_granted
+from django_eprospera.models import Connection, EntityDocument, ResourceState, VerificationImage
+from django_eprospera.recent_sign_in import safe_next
+from django_eprospera.tasks import ask_for_sync
+
+if TYPE_CHECKING:
+    import uuid
+
+__all__ = ["disconnect", "document", "image", "refresh"]
+
+logger = logging.getLogger(__name__)
+
+
+@never_cache
+@require_POST
+@login_required
+def refresh(request: HttpRequest) -> HttpResponse:
+    """Ask for a sync, at most once a minute, and go back to `next`. The page does not wait for it."""
+    connection = connection_of(request.user)
+    if connection is None:
+        messages.warning(request, _("This account is not connected with e-Próspera."), fail_silently=True)
+    elif connection.state != Connection.State.ACTIVE:
+        messages.warning(request, _("Sign in with e-Próspera again to renew your data."), fail_silently=True)
+    else:
+        try:
+            asked = ask_for_sync(connection.pk)
+        except Exception as error:  # noqa: BLE001 - whatever the queue of the site raises when it is down
+            logger.error("connection %s: the sync could not be enqueued: %s", connection.pk, type(error).__name__)  # noqa: TRY400
+            messages.error(request, _("Your data cannot be renewed right now. Try again later."), fail_silently=True)
+        else:
+            text = _("Your data is on its way.") if asked else _("Your data was asked for a moment ago.")
+            messages.success(request, text, fail_silently=True)
+    return _back(request)
+
+
+@never_cache
+@require_POST
+@login_required
+def disconnect(request: HttpRequest) -> HttpResponse:
+    """End the connection: erase what was cached, have the tokens revoked, and go back to `next`."""
+    connection = connection_of(request.user)
+    if connection is not None:
+        tokens.disconnect(connection, actor=connection.user)
+    text = _("Disconnected. What this site kept from e-Próspera was erased.")
+    messages.success(request, text, fail_silently=True)
+    return _back(request)
+
+
+@never_cache
+@login_required
+@require_safe
+def image(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """A picture of the person's own identity check."""
+    connection = connection_of(request.user)
+    if connection is None or not is_granted(connection, ResourceState.Resource.ID_VERIFICATION):
+        raise Http404
+    mine = VerificationImage.objects.filter(verification__connection=connection)
+    return _file(request, get_object_or_404(mine.exclude(storage_name=""), pk=pk))
+
+
+@never_cache
+@login_required
+@require_safe
+def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """A document of a company that the person shares now."""
+    return _file(request, get_object_or_404(readable_documents(request.user).exclude(storage_name=""), pk=pk))
+
+
+def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> HttpResponse:
+    try:
+        return documents.response(row, filename=row.kind if isinstance(row, VerificationImage) else row.name or "")
+    except (DocumentError, SealedValueError) as error:
+        logger.error("%s", error)  # noqa: TRY400 - the text says which row; the traceback adds nothing
+    return render(request, "django_eprospera/file_unavailable.html", status=503)
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    target = safe_next(request, request.POST.get(REDIRECT_FIELD_NAME, ""))
+    return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
