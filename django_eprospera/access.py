@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext_lazy as _
 
-from django_eprospera import scopes
 from django_eprospera.errors import SealedValueError
+from django_eprospera.freshness import has_ended, is_granted
 from django_eprospera.kyc.reviews import status_for, status_for_entity
-from django_eprospera.models import Connection, EntityConsent, Residency, Review
+from django_eprospera.models import EntityConsent, Residency, ResourceState, Review
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.utils.functional import _StrPromise
 
-    from django_eprospera.models import LegalEntity
+    from django_eprospera.models import Connection, LegalEntity
 
     User = AbstractBaseUser | AnonymousUser
 
 __all__ = ["Access", "AccessRefused", "connection", "entity", "entity_kyc", "kyc", "residency"]
 
-# The provider itself said that the grant is over, or is somebody else's.
-_ENDED: Final = {Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT}
+# What a new sign-in, with the right choices on the consent page, can mend.
+_MENDED_BY_SIGN_IN: Final = {"not_connected", "reauthorize", "not_shared", "entity_not_shared"}
 
 _MESSAGES: Final[dict[str, _StrPromise]] = {
     "ok": _("You may pass."),
@@ -82,6 +82,11 @@ class Access:
         """Why, and what the person can do; holds no personal data."""
         return str(_MESSAGES[self.code])
 
+    @property
+    def mended_by_sign_in(self) -> bool:
+        """Whether signing in with e-Próspera again can open the gate."""
+        return self.code in _MENDED_BY_SIGN_IN
+
     def require(self) -> None:
         """Raise AccessRefused unless the gate opens."""
         if not self.allowed:
@@ -100,14 +105,14 @@ def connection(user: User) -> Access:
     link = _connection_of(user)
     if link is None:
         return _refused("not_connected")
-    if link.state != Connection.State.ACTIVE and link.state_cause in _ENDED:
+    if has_ended(link):
         return _refused("reauthorize")
     return _OK
 
 
 def residency(user: User, types: Collection[str] = ()) -> Access:
     """Whether the user is a resident now; with `types`, of one of these kinds (contract section 10, `residencyType`)."""
-    link, access = _link(user, scopes.PERSON_RESIDENCY_READ)
+    link, access = _link(user, ResourceState.Resource.RESIDENCY)
     if link is None:
         return access
     facts = Residency.objects.filter(connection=link).first()
@@ -132,7 +137,7 @@ def kyc(user: User) -> Access:
 
 def entity(user: User, company: LegalEntity) -> Access:
     """Whether the user shares this company with the site now, and so may speak for it."""
-    link, access = _link(user, scopes.ENTITY_READ)
+    link, access = _link(user, ResourceState.Resource.LEGAL_ENTITIES)
     if link is None:
         return access
     shared = EntityConsent.objects.filter(connection=link, entity=company, withdrawn_at=None).exists()
@@ -153,10 +158,10 @@ def _connection_of(user: User) -> Connection | None:
     return getattr(user, "eprospera", None)
 
 
-def _link(user: User, scope: str) -> tuple[Connection | None, Access]:
+def _link(user: User, resource: str) -> tuple[Connection | None, Access]:
     access = connection(user)
     link = _connection_of(user) if access.allowed else None
-    if link is not None and scope not in link.scopes:
+    if link is not None and not is_granted(link, resource):
         return None, _refused("not_shared")
     return link, access
 

@@ -1,0 +1,183 @@
+"""Each gate in each state: who passes, and what the others are told."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.test import override_settings
+from django.utils import timezone, translation
+
+from django_eprospera import access
+from django_eprospera.models import Connection, Review
+from tests import factories
+
+OTHER_KEY = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI="
+ENDED = {"state": Connection.State.REAUTHORIZE, "state_cause": Connection.Cause.INVALID_GRANT}
+
+pytestmark = pytest.mark.django_db
+
+
+def review_of(connection, status):
+    return Review.objects.create(
+        subject=f"person:{connection.issuer}:{connection.sub}",
+        subject_kind="person",
+        user=connection.user,
+        status=status,
+    )
+
+
+def stranger(kind):
+    """A user whom no gate lets in, of every kind."""
+    if kind == "anonymous":
+        return AnonymousUser()
+    if kind == "not_connected":
+        return factories.user()
+    user = factories.user(is_active=kind != "inactive")
+    connection = factories.connection(user, **(ENDED if kind == "reauthorize" else {}))
+    factories.residency(connection)
+    review_of(connection, "approved")
+    return user
+
+
+@pytest.mark.parametrize("code", ["anonymous", "inactive", "not_connected", "reauthorize"])
+@pytest.mark.parametrize("gate", ["connection", "residency", "kyc", "entity", "entity_kyc"])
+def test_no_gate_opens_to_a_stranger(gate, code):
+    user = stranger(code)
+    arguments = [factories.legal_entity()] if gate.startswith("entity") else []
+    if arguments and hasattr(user, "eprospera"):
+        factories.consent(user.eprospera, arguments[0])
+    answer = getattr(access, gate)(user, *arguments)
+    assert (answer.allowed, answer.code) == (False, code)
+
+
+@pytest.mark.parametrize(
+    ("cause", "allowed"),
+    [("invalid_grant", False), ("other_subject", False), ("answer_lost", True), ("no_refresh_token", True)],
+)
+def test_only_a_grant_that_the_provider_ended_closes_the_gates(cause, allowed):
+    connection = factories.connection(state=Connection.State.REAUTHORIZE, state_cause=cause)
+    factories.residency(connection)
+    assert access.residency(connection.user).allowed is allowed
+    assert access.connection(connection.user).allowed is allowed
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({}, "ok"),
+        ({"residency_type": "Limited e-Resident"}, "ok"),
+        ({"termination_date": timezone.now() + timedelta(minutes=1)}, "ok"),
+        ({"termination_date": timezone.now() - timedelta(minutes=1)}, "residency_ended"),
+        ({"residency_type": None, "effective_date": None}, "residency_ended"),
+        ({"residency_type": None, "effective_date": None, "was_ever_resident": False}, "never_resident"),
+    ],
+)
+def test_the_residency_gate_reads_the_residency(facts, code):
+    connection = factories.connection()
+    factories.residency(connection, **facts)
+    answer = access.residency(connection.user)
+    assert (answer.allowed, answer.code) == (code == "ok", code)
+
+
+def test_the_residency_gate_can_ask_for_a_kind():
+    connection = factories.connection()
+    factories.residency(connection, residency_type="Limited e-Resident")
+    assert access.residency(connection.user, {"Resident", "e-Resident"}).code == "other_residency"
+    assert access.residency(connection.user, {"Limited e-Resident"}).allowed
+
+
+def test_a_residency_that_has_not_arrived_does_not_open():
+    assert access.residency(factories.connection().user).code == "on_its_way"
+
+
+def test_a_cached_residency_is_not_used_without_its_scope():
+    connection = factories.connection(scopes="openid profile")
+    factories.residency(connection)
+    assert access.residency(connection.user).code == "not_shared"
+
+
+def test_a_residency_that_does_not_open_does_not_open_the_gate():
+    connection = factories.connection()
+    factories.residency(connection)
+    with override_settings(FIELD_ENCRYPTION_KEY=OTHER_KEY):
+        assert access.residency(connection.user).code == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("waiting", "kyc_waiting"),
+        ("pending", "kyc_pending"),
+        ("rejected", "kyc_rejected"),
+        ("approved", "ok"),
+        (None, "on_its_way"),
+    ],
+)
+def test_the_kyc_gate_says_where_the_review_stands(status, code):
+    connection = factories.connection()
+    if status:
+        review_of(connection, status)
+    answer = access.kyc(connection.user)
+    assert (answer.allowed, answer.code) == (code == "ok", code)
+
+
+def test_the_kyc_gate_does_not_know_the_user_but_the_person():
+    connection = factories.connection()
+    review_of(connection, "approved")
+    connection.sub = "somebody else"
+    connection.save()
+    assert access.kyc(connection.user).code == "on_its_way"
+
+
+@pytest.mark.parametrize(
+    ("consent", "scopes", "code"),
+    [
+        ({}, factories.ALL_SCOPES, "ok"),
+        ({"withdrawn_at": timezone.now()}, factories.ALL_SCOPES, "entity_not_shared"),
+        (None, factories.ALL_SCOPES, "entity_not_shared"),
+        ({}, "openid", "not_shared"),
+    ],
+)
+def test_the_entity_gate_follows_consent(consent, scopes, code):
+    connection, company = factories.connection(scopes=scopes), factories.legal_entity()
+    factories.consent(factories.connection(), company)  # somebody else's consent opens nothing
+    if consent is not None:
+        factories.consent(connection, company, **consent)
+    assert access.entity(connection.user, company).code == code
+    assert access.entity_kyc(connection.user, company).allowed is False
+
+
+@pytest.mark.parametrize("status", ["waiting", "pending", "rejected", "approved"])
+def test_the_entity_kyc_gate_says_where_the_company_stands(status):
+    connection = factories.connection()
+    company = factories.consent(connection).entity
+    subject = f"entity:{company.issuer}:{company.entity_id}"
+    Review.objects.create(subject=subject, subject_kind="entity", entity=company, status=status)
+    assert access.entity_kyc(connection.user, company).code == ("ok" if status == "approved" else f"entity_{status}")
+
+
+def test_require_raises_what_django_answers_with_403():
+    answer = access.kyc(AnonymousUser())
+    with pytest.raises(access.AccessRefused) as refused:
+        answer.require()
+    assert isinstance(refused.value, PermissionDenied)
+    assert (refused.value.access, str(refused.value)) == (answer, "Sign in first.")
+    connection = factories.connection()
+    review_of(connection, "approved")
+    access.kyc(connection.user).require()
+
+
+def test_every_answer_has_a_sentence():
+    for code, sentence in access._MESSAGES.items():
+        with translation.override("en"):
+            assert str(sentence).endswith("."), code
+
+
+def test_a_gate_asks_the_database_and_nobody_else(django_assert_max_num_queries, settings):
+    settings.EPROSPERA_BASE_URL = "http://127.0.0.1:1"
+    connection = factories.connection()
+    factories.residency(connection)
+    user = type(connection.user).objects.get(pk=connection.user.pk)
+    with django_assert_max_num_queries(2):
+        assert access.residency(user).allowed
