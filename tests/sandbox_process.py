@@ -38,7 +38,7 @@ ALL_SCOPES = (
 
 
 class SandboxProcess:
-    """`with SandboxProcess() as sandbox:` — options become arguments: `missing_scope_status=401` → `--missing-scope-status 401`."""
+    """`with SandboxProcess(missing_scope_status=401) as sandbox:`, where options become arguments of the command."""
 
     def __init__(
         self, port=0, client_id="test-client", client_secret="test-secret %+&=/ñ",
@@ -61,7 +61,8 @@ class SandboxProcess:
         return self.redirect_uris[0]
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
+        self.process = subprocess.Popen(self.command, **pipes)
         # Ends the wait below should the command hang instead of starting or failing.
         alarm = threading.Timer(60, self.process.kill)
         alarm.start()
@@ -95,10 +96,12 @@ class SandboxProcess:
 
     # The control API
 
-    def control(self, path, method=None, **body):
+    def control(self, path, method=None, /, **body):
         """`control("stats")` reads, `control("revoke", sub=LUCIA)` posts, `control("faults", "DELETE")` deletes."""
         method = method or ("POST" if body or path in {"reset", "rotate-key"} else "GET")
-        answer = self.http.request(method, f"{self.url}/_sandbox/{path}", json=body if method == "POST" else None, timeout=60)
+        answer = self.http.request(
+            method, f"{self.url}/_sandbox/{path}", json=body if method == "POST" else None, timeout=60
+        )
         if answer.status_code != 200:
             raise AssertionError(f"{method} /_sandbox/{path}: {answer.status_code} {answer.text}")
         return answer.json()
@@ -127,7 +130,9 @@ class SandboxProcess:
         returns what reached the client instead: {"error": …, "state": …}.
         """
         verifier = secrets.token_urlsafe(48)
-        parameters = self.authorize_parameters(scopes, code_challenge=challenge(verifier), code_challenge_method="S256", **more)
+        parameters = self.authorize_parameters(
+            scopes, code_challenge=challenge(verifier), code_challenge_method="S256", **more
+        )
         reached = self.walk(parameters, persona, entities, answer=answer, browser=browser)
         if "code" not in reached:
             return reached

@@ -1,8 +1,8 @@
 """What happens between the client's redirect to us and ours back to it? The authorization endpoint's rules.
 
-GET /api/oauth/authorize checks the request, then sends the browser to the sign-in page or the consent page, which come back here
-or call `allow` and `deny`. The authorization request travels in the query string and is checked again at each step, so several
-tabs never mix. Contract, sections 4 and 14 (#19, #20).
+GET /api/oauth/authorize checks the request, then sends the browser to the sign-in page or the consent page, which come back
+here or call `allow` and `deny`. The authorization request travels in the query string and is checked again at each step, so
+several tabs never mix. Contract, sections 4 and 14 (#19, #20).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Asked:
     @property
     def redirect_uri(self) -> str:
         """Where the answer goes."""
-        return self.query["redirect_uri"]
+        return str(self.query["redirect_uri"])
 
     @property
     def wants_entities(self) -> bool:
@@ -73,7 +73,7 @@ def _deliver(request: HttpRequest, answer: dict[str, str]) -> HttpResponse:
     redirect_uri, mode = query["redirect_uri"], query.get("response_mode") or "query"
     if mode == "form_post":
         context = {"action": redirect_uri, "answer": answer}
-        return render(request, "eprospera_sandbox/form_post.html", context, headers={"Cache-Control": "no-store"})
+        return render(request, "eprospera_sandbox/form_post.html", context)
     response = HttpResponse(status=state.switches().redirect_status)
     response["Location"] = add_params_to_uri(redirect_uri, answer.items(), fragment=mode == "fragment")
     response["Cache-Control"] = "no-store"
@@ -86,7 +86,9 @@ def refused(request: HttpRequest, refusal: RefusedError) -> HttpResponse:
         return _deliver(request, {"error": refusal.error, "error_description": refusal.description})
     body = {"error": refusal.error, "error_description": refusal.description}
     if "text/html" in request.headers.get("Accept", ""):
-        return render(request, "eprospera_sandbox/error.html", {"body": body, "json": json.dumps(body)}, status=refusal.status)
+        return render(
+            request, "eprospera_sandbox/error.html", {"body": body, "json": json.dumps(body)}, status=refusal.status
+        )
     return JsonResponse(body, status=refusal.status)
 
 
@@ -105,7 +107,11 @@ def check(request: HttpRequest) -> Asked:
     if client is None:
         raise RefusedError("invalid_client", "This client_id is not registered", status=401)
     if query["redirect_uri"] not in client.redirect_uris.split():
-        raise RefusedError("invalid_request", "This redirect_uri is not registered for this client, character by character")
+        raise RefusedError(
+            "invalid_request", "This redirect_uri is not registered for this client, character by character"
+        )
+    if query["response_type"] != "code":
+        raise RefusedError("unsupported_response_type", "Only response_type=code", to_client=True)
     _check_pkce(query)
     try:
         asked, _ = core().validate_authorization_request(request)
@@ -125,7 +131,9 @@ def _check_pkce(query: QueryDict) -> None:
     if challenge is None and method is None:
         return
     if not challenge or method != "S256":
-        raise RefusedError("invalid_request", "PKCE needs code_challenge and code_challenge_method=S256", to_client=True)
+        raise RefusedError(
+            "invalid_request", "PKCE needs code_challenge and code_challenge_method=S256", to_client=True
+        )
     if len(challenge) != 43 or not set(challenge) <= _BASE64URL:
         raise RefusedError("invalid_request", "code_challenge is not a base64url SHA-256 digest", to_client=True)
 
@@ -144,6 +152,11 @@ def _remembered(account: Account, asked: Asked) -> bool:
         return False
     earlier = Consent.objects.filter(account=account, application__client_id=asked.query["client_id"], ended=None)
     return any(set(asked.scopes) <= set(consent.scope.split()) for consent in earlier)
+
+
+def _plain(query: QueryDict) -> dict[str, str]:
+    """The parameters, each of which came once."""
+    return {name: str(value) for name, value in query.items()}
 
 
 def _page(name: str, query: dict[str, str]) -> HttpResponse:
@@ -180,17 +193,19 @@ def _next_step(request: HttpRequest, asked: Asked) -> HttpResponse:
         return allow(request, asked, account, None)
     if account is None or too_old or {"login", "select_account"} & prompt or _hints_at_another(query, account):
         # Signing in afresh answers these; sent along they would ask for ever. auth_time tells the client.
-        rest = {**query.dict(), "prompt": " ".join(sorted(prompt - {"login", "select_account"}))}
+        rest = {**_plain(query), "prompt": " ".join(sorted(prompt - {"login", "select_account"}))}
         return _page("sign-in", {name: value for name, value in rest.items() if name != "max_age" and value})
     if "consent" not in prompt and _remembered(account, asked):
         return allow(request, asked, account, None)
-    return _page("consent", query.dict())
+    return _page("consent", _plain(query))
 
 
 def _hints_at_another(query: QueryDict, account: Account) -> bool:
     """Whether login_hint names one of our people, by sub or e-mail, who is not the one signed in."""
     hint = query.get("login_hint", "")
-    return any(hint in (sub, persona.claims["email"]) and sub != str(account.pk) for sub, persona in PERSONAS.items() if hint)
+    return any(
+        hint in (sub, persona.claims["email"]) and sub != str(account.pk) for sub, persona in PERSONAS.items() if hint
+    )
 
 
 def allow(request: HttpRequest, asked: Asked, account: Account, entities: list[str] | None) -> HttpResponse:
@@ -198,8 +213,18 @@ def allow(request: HttpRequest, asked: Asked, account: Account, entities: list[s
     application = Application.objects.get(client_id=asked.query["client_id"])
     credentials: dict[str, Any] = {
         name: asked.query.get(name)
-        for name in ("client_id", "redirect_uri", "response_type", "state", "nonce", "code_challenge", "code_challenge_method")
+        for name in (
+            "client_id",
+            "redirect_uri",
+            "response_type",
+            "state",
+            "nonce",
+            "code_challenge",
+            "code_challenge_method",
+        )
     }
+    # The response mode is ours to honour, in `_deliver`.
+    credentials["response_mode"] = "query"
     request.user = account  # type: ignore[assignment]  # django-oauth-toolkit takes the person from here
     with state.write_lock, transaction.atomic():
         if entities is not None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import io
 import math
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
 from django_eprospera.sandbox.faces import face
 from django_eprospera.sandbox.lettering import width, write
-from django_eprospera.sandbox.personas import Persona
+
+if TYPE_CHECKING:
+    from django_eprospera.sandbox.personas import Persona
 
 __all__ = ["id_image", "portrait"]
 
-# An ID-1 card (85.60 × 53.98 mm) at 300 dots per inch; a passport's data page is taller.
+# An ID-1 card (85.60 by 53.98 mm) at 300 dots per inch; a passport's data page is taller.
 _CARD = (1012, 638)
 _PASSPORT = (1476, 1039)
 _INK, _FAINT = "#1c2b33", "#5d7078"
@@ -33,7 +36,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def portrait(persona: Persona) -> bytes:
-    """The profile picture, a JPEG of 480 × 480."""
+    """The profile picture, a JPEG of 480 by 480."""
     image = face(persona.look, (480, 480))
     _band(image, 34)
     return _jpeg(image)
@@ -93,9 +96,17 @@ def _front(persona: Persona) -> Image.Image:
     draw = ImageDraw.Draw(image)
     unit = image.width / 1012
     draw.rectangle((0, 0, image.width, int(92 * unit)), fill="#0b4f52")
-    write(image, (int(40 * unit), int(24 * unit)), _TITLES.get(kind, _TITLES[None]), int(38 * unit), "#ffffff", bold=True)
+    write(
+        image, (int(40 * unit), int(24 * unit)), _TITLES.get(kind, _TITLES[None]), int(38 * unit), "#ffffff", bold=True
+    )
     state_ = "REPUBLIC OF NOWHERE"
-    write(image, (int(image.width - width(state_, int(24 * unit)) - 40 * unit), int(34 * unit)), state_, int(24 * unit), "#bfe0dc")
+    write(
+        image,
+        (int(image.width - width(state_, int(24 * unit)) - 40 * unit), int(34 * unit)),
+        state_,
+        int(24 * unit),
+        "#bfe0dc",
+    )
     photo = face(persona.look, (int(290 * unit), int(370 * unit)))
     image.paste(photo, (int(40 * unit), int(128 * unit)))
     draw.rectangle((int(40 * unit), int(128 * unit), int(330 * unit), int(498 * unit)), outline="#8aa3a4", width=2)
@@ -105,7 +116,15 @@ def _front(persona: Persona) -> Image.Image:
     top = 124 * unit
     for label, value in _facts(persona):
         write(image, (int(370 * unit), int(top)), label.upper(), int(15 * unit), _FAINT)
-        write(image, (int(370 * unit), int(top + 17 * unit)), value, int(27 * unit), _INK, bold=label == "Surname", fit=int(600 * unit))
+        write(
+            image,
+            (int(370 * unit), int(top + 17 * unit)),
+            value,
+            int(27 * unit),
+            _INK,
+            bold=label == "Surname",
+            fit=int(600 * unit),
+        )
         top += 57 * unit
     if kind == "passport":
         _machine_lines(image, persona, unit)

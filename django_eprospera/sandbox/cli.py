@@ -8,10 +8,9 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import django
 from django.conf import settings
@@ -19,6 +18,10 @@ from django.conf import settings
 from django_eprospera.sandbox.options import Options, parse
 from django_eprospera.sandbox.server import Handler, QuietHandler, Server
 from django_eprospera.sandbox.settings import settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 __all__ = ["main"]
 
@@ -54,7 +57,9 @@ def _directory(options: Options) -> Iterator[Path]:
         if not layout.exists():
             layout.write_text(_LAYOUT)
         if layout.read_text() != _LAYOUT:
-            raise _RefusedError(f"{path} was written by another version of the sandbox. Delete it, or name another --data-dir.")
+            raise _RefusedError(
+                f"{path} was written by another version of the sandbox. Delete it, or name another --data-dir."
+            )
     except OSError as problem:
         raise _RefusedError(f"--data-dir {path} cannot be used: {problem.strerror}. Name another one.") from problem
     yield path
@@ -74,10 +79,13 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 def _serve(options: Options, directory: Path) -> None:
     try:
-        server = Server((options.host, options.port), QuietHandler if options.quiet else Handler, ipv6=":" in options.host)
+        server = Server(
+            (options.host, options.port), QuietHandler if options.quiet else Handler, ipv6=":" in options.host
+        )
     except OSError as problem:
+        address = f"{options.host}:{options.port}"
         raise _RefusedError(
-            f"Cannot listen on {options.host}:{options.port}: {problem.strerror}. Choose another --port, or stop what uses this one."
+            f"Cannot listen on {address}: {problem.strerror}. Choose another --port, or stop what uses this one."
         ) from problem
     with server:
         port = server.server_address[1]
@@ -104,7 +112,9 @@ def _answer(server: Server, options: Options, directory: Path) -> None:
             f"Warning: listening on {options.host}, which other machines may reach. Anyone who does can sign in as anyone here."
         )
     _say(f"client id      {options.client_id}")
-    _say("client secret  " + ("as given" if options.secret_given else f"{options.client_secret} (the published default)"))
+    _say(
+        "client secret  " + ("as given" if options.secret_given else f"{options.client_secret} (the published default)")
+    )
     for uri in options.redirect_uris:
         _say(f"redirect URI   {uri}")
     _say(f"state          {'kept in ' + str(options.data_dir) if options.data_dir else 'forgotten at exit'}")

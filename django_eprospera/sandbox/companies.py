@@ -35,14 +35,16 @@ COMPANIES: Final[dict[str, dict[str, Any]]] = {
     },
     # The extension stands first, and an address is not on file.
     LANTERNS: {
-        "id": LANTERNS, "optionId": "llc", "type": "Limited Liability Company", "name": "Faroles de Papel", "extension": "S. de R.L.",
+        "id": LANTERNS, "optionId": "llc", "type": "Limited Liability Company", "name": "Faroles de Papel",
+        "extension": "S. de R.L.",
         "nameStartsWithExtension": True, "residentPermitNumber": "80000000007755",
         "formationDate": "2025-01-30T00:00:00.000Z", "registrationDate": None, "dissolutionDate": None,
         "principalOfficeAddress": None, "createdAt": "2025-01-30T08:00:00.000Z",
     },
     # Everything that may be null is null: an application that is not finished.
     ORCHARD: {
-        "id": ORCHARD, "optionId": "llc", "type": "Limited Liability Company", "name": "Orchard <script>alert(1)</script> & Sons",
+        "id": ORCHARD, "optionId": "llc", "type": "Limited Liability Company",
+        "name": "Orchard <script>alert(1)</script> & Sons",
         "extension": "LLC", "nameStartsWithExtension": False, "residentPermitNumber": None, "formationDate": None,
         "registrationDate": None, "dissolutionDate": None, "principalOfficeAddress": None,
         "createdAt": "2026-02-02T12:00:00.000Z",
@@ -61,7 +63,9 @@ COMPANIES: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def _document(id_: str, name: str, slug: str | None, version: str | None, created: str, *, file: bool = True) -> dict[str, Any]:
+def _document(
+    id_: str, name: str, slug: str | None, version: str | None, created: str, *, file: bool = True
+) -> dict[str, Any]:
     return {"id": id_, "name": name, "slug": slug, "version": version, "createdAt": created, "file": file}
 
 

@@ -1,29 +1,32 @@
 """The control API under /_sandbox/: counters, faults and changes, for tests and developers on this machine.
 
-JSON in, JSON out. Only loopback clients, and only bodies declared as JSON: a web page in the developer's browser cannot send those
-to another origin without asking first.
+JSON in, JSON out. Only loopback clients, and only bodies declared as JSON: a web page in the developer's browser cannot send
+those to another origin without asking first.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from django_eprospera.sandbox import facts, faults, grants, state
+from django_eprospera.sandbox import facts, faults, grants, state, tamper
 from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, RefreshToken, Share
 from django_eprospera.sandbox.personas import PERSONAS
 from django_eprospera.scopes import ENTITY_DOCUMENTS_READ, ENTITY_READ
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
-    "change_persona", "fault_list", "health", "mint_grants", "represent", "reset", "revoke_grants", "rotate_key", "stats", "switch_list",
+    "change_persona", "fault_list", "health", "mint_grants", "represent", "reset", "revoke_grants", "rotate_key", "stats",
+    "switch_list", "tampering",
 ]  # fmt: skip
 
 _Body = dict[str, Any]
@@ -127,6 +130,20 @@ def _default_switches(body: _Body) -> _Body:
     return _switches(body)
 
 
+def _tampering(_body: _Body) -> _Body:
+    return tamper.active()
+
+
+def _tamper(body: _Body) -> _Body:
+    tamper.set_changes(body)
+    return tamper.active()
+
+
+def _stop_tampering(_body: _Body) -> _Body:
+    tamper.clear()
+    return {}
+
+
 def _rotate_key(body: _Body) -> _Body:
     return {"kid": grants.key_ring().rotate(forget=bool(body.get("forget")))}
 
@@ -155,8 +172,8 @@ def _change_persona(body: _Body, sub: str) -> _Body:
     account.changes = {**account.changes, **body} if body else {}
     account.save()
     return {
-        "claims": facts.claims(account, {"profile", "email"}), "person": facts.person(account), "residency": facts.residency(account),
-        "id_verification": facts.id_verification(account),
+        "claims": facts.claims(account, {"profile", "email"}), "person": facts.person(account),
+        "residency": facts.residency(account), "id_verification": facts.id_verification(account),
     }  # fmt: skip
 
 
@@ -180,11 +197,13 @@ def _mint(body: _Body) -> _Body:
 
 
 def _reset(_body: _Body) -> _Body:
-    """Forgets all grants, changes, faults, counters and switches. Keys stay."""
-    for model in (AccessToken, RefreshToken, Code, Consent, Share):
+    """Forgets all grants, changes, faults, tampering, counters and switches. Keys stay."""
+    models: tuple[Any, ...] = (AccessToken, RefreshToken, Code, Consent, Share)
+    for model in models:
         model.objects.all().delete()
     Account.objects.update(changes={}, ended_entities=[])
     faults.clear()
+    tamper.clear()
     state.reset_counters()
     state.change_switches(None)
     return {}
@@ -194,6 +213,7 @@ health = _control(GET=_health)
 stats = _control(GET=_stats, DELETE=_reset_stats)
 fault_list = _control(GET=_faults, POST=_add_fault, DELETE=_clear_faults)
 switch_list = _control(GET=_switches, POST=_set_switches, DELETE=_default_switches)
+tampering = _control(GET=_tampering, POST=_tamper, DELETE=_stop_tampering)
 rotate_key = _control(POST=_rotate_key)
 revoke_grants = _control(POST=_revoke)
 represent = _control(POST=_represent)

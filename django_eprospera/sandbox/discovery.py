@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from django_eprospera.sandbox import state
+from django_eprospera.sandbox import state, tamper
 from django_eprospera.sandbox.grants import key_ring
 from django_eprospera.scopes import LABELS
 
@@ -17,7 +19,7 @@ def configuration(_request: HttpRequest) -> JsonResponse:
     """GET /.well-known/openid-configuration and its alias."""
     issuer = state.options().issuer
     oauth = f"{issuer}/api/oauth"
-    document = {
+    document: dict[str, Any] = {
         "issuer": issuer,
         "authorization_endpoint": f"{oauth}/authorize",
         "device_authorization_endpoint": f"{oauth}/device_authorization",
@@ -33,13 +35,13 @@ def configuration(_request: HttpRequest) -> JsonResponse:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
-        "claims_supported": ["sub", "name", "given_name", "family_name", "email", "email_verified", "picture", "iss", "aud", "exp",
-                             "iat", "auth_time", "nonce"],
+        "claims_supported": ["sub", "name", "given_name", "family_name", "email", "email_verified", "picture", "iss", "aud",
+                             "exp", "iat", "auth_time", "nonce"],
         "code_challenge_methods_supported": ["S256"],
     }  # fmt: skip
     if state.switches().iss_parameter == "yes":
         document["authorization_response_iss_parameter_supported"] = True
-    return JsonResponse(document)
+    return JsonResponse(tamper.laid_over("discovery", document))
 
 
 @require_safe

@@ -47,14 +47,26 @@ def face(look: Look, size: tuple[int, int], *, wall: str | None = None, lean: fl
 
     def box(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
         """A box around a point; units are parts of the side, the middle of the head is at (0, 0.45)."""
-        return middle + (x - w / 2) * side, top + (y - h / 2) * side, middle + (x + w / 2) * side, top + (y + h / 2) * side
+        return (
+            middle + (x - w / 2) * side,
+            top + (y - h / 2) * side,
+            middle + (x + w / 2) * side,
+            top + (y + h / 2) * side,
+        )
 
     shade = _darker(skin, 0.13)
     if look.style in (1, 3):
         # Long hair falls behind the shoulders.
         draw.rounded_rectangle(box(0, 0.56, 0.62, 0.66), radius=side * 0.24, fill=_darker(hair, 0.12))
     draw.rounded_rectangle(box(0, 1.06, 0.94, 0.56), radius=side * 0.24, fill=shirt)
-    draw.polygon([(middle - side * 0.14, top + side * 0.78), (middle + side * 0.14, top + side * 0.78), (middle, top + side * 0.97)], fill=shade)
+    draw.polygon(
+        [
+            (middle - side * 0.14, top + side * 0.78),
+            (middle + side * 0.14, top + side * 0.78),
+            (middle, top + side * 0.97),
+        ],
+        fill=shade,
+    )
     draw.rounded_rectangle(box(0, 0.70, 0.20, 0.28), radius=side * 0.08, fill=shade)
     for ear in (-0.235, 0.235):
         draw.ellipse(box(ear, 0.47, 0.08, 0.13), fill=shade)

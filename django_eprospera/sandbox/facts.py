@@ -15,7 +15,16 @@ from django_eprospera.sandbox.models import Account, Share
 from django_eprospera.sandbox.personas import PERSONAS, Persona
 
 __all__ = [
-    "CHANGEABLE", "claims", "company", "company_documents", "id_verification", "persona_of", "person", "represented", "residency", "shared",
+    "CHANGEABLE",
+    "claims",
+    "company",
+    "company_documents",
+    "id_verification",
+    "person",
+    "persona_of",
+    "represented",
+    "residency",
+    "shared",
 ]  # fmt: skip
 
 # What POST /_sandbox/personas/<sub> may lay over a persona.
@@ -33,7 +42,7 @@ def _laid_over(known: dict[str, Any] | None, changes: Any) -> dict[str, Any] | N
     """`known` with `changes` merged in, deeply; null in place of an object means: there is none."""
     if changes is None:
         return None
-    merged: dict[str, Any] = copy.deepcopy(known) or {}
+    merged: dict[str, Any] = copy.deepcopy(known or {})
     for name, value in changes.items():
         old = merged.get(name)
         merged[name] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
@@ -42,8 +51,8 @@ def _laid_over(known: dict[str, Any] | None, changes: Any) -> dict[str, Any] | N
 
 def _known(account: Account, part: str) -> dict[str, Any] | None:
     changes = account.changes
-    known: dict[str, Any] | None = copy.deepcopy(getattr(persona_of(account), part))
-    return _laid_over(known, changes[part]) if part in changes else known
+    known: dict[str, Any] | None = getattr(persona_of(account), part)
+    return _laid_over(known, changes[part]) if part in changes else copy.deepcopy(known)
 
 
 def _day(value: Any) -> Any:
@@ -89,7 +98,9 @@ def id_verification(account: Account) -> dict[str, Any]:
     else:
         sides = persona_of(account).sides
     files = {"documentFront": "front", "documentBack": "back", "face": "face"}
-    urls = {name: signed_url("id", f"{account.pk}-{side}.jpg") if side in sides else None for name, side in files.items()}
+    urls = {
+        name: signed_url("id", f"{account.pk}-{side}.jpg") if side in sides else None for name, side in files.items()
+    }
     return {**check, "documents": {**urls, **check.get("documents", {})}}
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Fault", "add", "answer_instead", "clear", "pending", "take"]
 
@@ -102,7 +104,9 @@ def answer_instead(fault: Fault, request: HttpRequest, real: HttpResponse | None
         connection.shutdown(socket.SHUT_RDWR)
         return HttpResponse(status=503)
     if fault.status is not None:
-        response = HttpResponse(fault.body * fault.repeat, status=fault.status, content_type=fault.content_type, headers=fault.headers)
+        response = HttpResponse(
+            fault.body * fault.repeat, status=fault.status, content_type=fault.content_type, headers=fault.headers
+        )
     elif real is not None:
         response = real
     else:

@@ -9,16 +9,27 @@ import functools
 import secrets
 import time
 import uuid
-from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from django_eprospera.sandbox import state
 from django_eprospera.sandbox.keys import KeyRing
-from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, RefreshToken, Share, checksum
+from django_eprospera.sandbox.models import (
+    AccessToken,
+    Account,
+    Application,
+    Code,
+    Consent,
+    RefreshToken,
+    Share,
+    checksum,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "API_AUDIENCE", "end", "ensure_rows", "give", "key_ring", "mint", "new_access_token", "new_refresh_token",
@@ -32,7 +43,7 @@ API_AUDIENCE = "eprospera-api"
 @functools.cache
 def key_ring() -> KeyRing:
     """The signing keys of this sandbox."""
-    return KeyRing(settings.SANDBOX_DIRECTORY / "keys.json")
+    return KeyRing(settings.SANDBOX_DIRECTORY / "keys.json")  # type: ignore[misc]  # a setting of the sandbox only
 
 
 def _access_token(sub: str, scope: str, client_id: str, seconds: int) -> str:
@@ -114,12 +125,17 @@ def mint(account: Account, application: Application, scope: str, count: int, exp
             user=account, application=application, consent=consent, scope=scope, expires=now + timedelta(seconds=expires_in),
             token_checksum=checksum(access),
         ))  # fmt: skip
-        answer = {"access_token": access, "token_type": "Bearer", "expires_in": expires_in, "scope": scope}
+        answer: dict[str, Any] = {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": expires_in,
+            "scope": scope,
+        }
         if "offline_access" in scope.split():
             answer["refresh_token"] = new_refresh_token()
             refresh_rows.append(RefreshToken(
-                user=account, application=application, consent=consent, token_family=consent.pk, expires=refresh_token_end(consent),
-                token_checksum=checksum(answer["refresh_token"]),
+                user=account, application=application, consent=consent, token_family=consent.pk,
+                expires=refresh_token_end(consent), token_checksum=checksum(answer["refresh_token"]),
             ))  # fmt: skip
         minted.append(answer)
     AccessToken.objects.bulk_create(access_rows)

@@ -10,12 +10,14 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["KeyRing", "SigningKey"]
 
@@ -35,7 +37,14 @@ class SigningKey:
     def public(self) -> dict[str, str]:
         """The key as it stands in the published set (RFC 7517)."""
         numbers = self.private.public_key().public_numbers()
-        return {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "n": _number(numbers.n), "e": _number(numbers.e)}
+        return {
+            "kty": "RSA",
+            "use": "sig",
+            "alg": "RS256",
+            "kid": self.kid,
+            "n": _number(numbers.n),
+            "e": _number(numbers.e),
+        }
 
 
 def _named(private: rsa.RSAPrivateKey, place: int) -> SigningKey:
@@ -70,13 +79,18 @@ class KeyRing:
             self._save()
         return new.kid
 
+    @property
+    def newest(self) -> SigningKey:
+        """The key that signs."""
+        return self._keys[-1]
+
     def published(self) -> dict[str, Any]:
         """The JSON Web Key Set, newest key first."""
         return {"keys": [key.public for key in reversed(self._keys)]}
 
     def sign(self, claims: dict[str, Any], typ: str = "JWT") -> str:
         """A compact JWS over `claims`, signed with the newest key."""
-        key = self._keys[-1]
+        key = self.newest
         return jwt.encode(claims, key.private, algorithm="RS256", headers={"kid": key.kid, "typ": typ})
 
     def _save(self) -> None:

@@ -12,7 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 __all__ = ["width", "write"]
 
 _ACUTE, _GRAVE, _TILDE, _DIAERESIS, _CIRCUMFLEX = "\u0301", "\u0300", "\u0303", "\u0308", "\u0302"
-_REPLACED = str.maketrans({"ß": "ss", "º": "o", "ª": "a", "Ø": "O", "ø": "o", "ł": "l", "Ł": "L", "–": "-", "—": "-", "·": "\u00b7"})
+_REPLACED = str.maketrans(
+    {"ß": "ss", "º": "o", "ª": "a", "Ø": "O", "ø": "o", "ł": "l", "Ł": "L", "–": "-", "—": "-", "·": "\u00b7"}
+)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
@@ -31,7 +33,15 @@ def width(text: str, size: int) -> float:
 
 
 def write(
-    image: Image.Image, at: tuple[int, int], text: str, size: int, colour: str, *, bold: bool = False, opacity: float = 1.0, fit: int = 0
+    image: Image.Image,
+    at: tuple[int, int],
+    text: str,
+    size: int,
+    colour: str,
+    *,
+    bold: bool = False,
+    opacity: float = 1.0,
+    fit: int = 0,
 ) -> None:
     """Writes one line, its upper left corner at `at`. With `fit`, in letters small enough for so many pixels."""
     while fit and width(text, size) > fit and size > 8:

@@ -31,20 +31,40 @@ ENDPOINTS: Final[list[tuple[str, _StrPromise]]] = [
 
 CONTROL: Final[list[tuple[str, _StrPromise]]] = [
     ("GET /_sandbox/health", _("says that the sandbox is ready")),
-    ("GET, DELETE /_sandbox/stats", _("requests by path and status, grants by type, refreshes, reuse; DELETE starts again at nothing")),
     (
-        'POST /_sandbox/faults {"path", "status", "body", "content_type", "headers", "delay", "drip", "repeat", "drop", "after", '
-        '"method", "form", "times"}',
+        "GET, DELETE /_sandbox/stats",
+        _("requests by path and status, grants by type, refreshes, reuse; DELETE starts again at nothing"),
+    ),
+    (
+        (
+            'POST /_sandbox/faults {"path", "status", "body", "content_type", "headers", "delay", "drip", "repeat", "drop", '
+            '"after", "method", "form", "times"}'
+        ),
         _(
             "requests for the path fail: another answer, a late one, one byte at a time, a cut connection; with after, once the "
             "request was carried out; GET lists what waits, DELETE clears it"
         ),
     ),
-    ('GET, POST, DELETE /_sandbox/switches {"missing_scope_status": 401}', _("habits of the provider; DELETE goes back to the start")),
-    ('POST /_sandbox/rotate-key {"forget": false}', _("a new signing key; with forget the old ones are no longer published")),
-    ('POST /_sandbox/tamper {"id_token", "userinfo", "discovery", "times"}', _("answers that a good provider would never give; DELETE stops it")),
+    (
+        'GET, POST, DELETE /_sandbox/switches {"missing_scope_status": 401}',
+        _("habits of the provider; DELETE goes back to the start"),
+    ),
+    (
+        'POST /_sandbox/rotate-key {"forget": false}',
+        _("a new signing key; with forget the old ones are no longer published"),
+    ),
+    (
+        'GET, POST, DELETE /_sandbox/tamper {"id_token": {"claims", "header", "key"}, "token", "userinfo", "discovery"}',
+        _(
+            "answers that a good provider would never give: members changed or, with null, left out; key: own, foreign, "
+            "none, public"
+        ),
+    ),
     ('POST /_sandbox/revoke {"sub"}', _("ends a person's grants, as if revoked at the portal")),
-    ('POST /_sandbox/represent {"sub", "entity", "active": false}', _("the person no longer represents a company, or again does")),
+    (
+        'POST /_sandbox/represent {"sub", "entity", "active": false}',
+        _("the person no longer represents a company, or again does"),
+    ),
     (
         'POST /_sandbox/personas/<sub> {"claims", "person", "residency", "check"}',
         _("lays changes over a person's data; null means there is none, {} takes all changes back"),
@@ -53,5 +73,5 @@ CONTROL: Final[list[tuple[str, _StrPromise]]] = [
         'POST /_sandbox/grants {"sub", "scopes", "entities", "count", "access_token_expires_in"}',
         _("makes grants with tokens at once, without a browser"),
     ),
-    ("POST /_sandbox/reset {}", _("forgets grants, changes, faults, counters and switches; keys stay")),
+    ("POST /_sandbox/reset {}", _("forgets grants, changes, faults, tampering, counters and switches; keys stay")),
 ]

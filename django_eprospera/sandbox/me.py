@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods
 
 from django_eprospera import scopes
-from django_eprospera.sandbox import facts, state
+from django_eprospera.sandbox import facts, state, tamper
 from django_eprospera.sandbox.models import AccessToken, checksum
 
 __all__ = [
@@ -67,7 +67,7 @@ def _lacks(scope: str) -> JsonResponse:
 @_opens_with(scopes.OPENID)
 def userinfo(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET and POST /api/oauth/userinfo."""
-    return _json(facts.claims(token.user, set(token.scope.split())))
+    return _json(tamper.laid_over("userinfo", facts.claims(token.user, set(token.scope.split()))))
 
 
 @require_GET
@@ -95,7 +95,9 @@ def id_verification(_request: HttpRequest, token: AccessToken) -> HttpResponse:
 @_opens_with(scopes.ENTITY_READ)
 def legal_entities(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/legal-entities: what was shared with this client and is still represented."""
-    return _json({"data": [facts.company(entity, brief=True) for entity in facts.shared(token.user, token.application_id)]})
+    return _json(
+        {"data": [facts.company(entity, brief=True) for entity in facts.shared(token.user, token.application_id)]}
+    )
 
 
 # One answer for "never existed", "not shared" and "no longer represented", on purpose.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 
 from django_eprospera.sandbox import faults, state
+
+if TYPE_CHECKING:
+    from django.http.response import HttpResponseBase
 
 __all__ = ["count_and_fail_on_demand", "harden"]
 

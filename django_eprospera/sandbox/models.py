@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
 from oauth2_provider.models import AbstractAccessToken, AbstractGrant, AbstractRefreshToken, Application
@@ -23,6 +23,8 @@ def checksum(token: str) -> str:
 
 class Account(models.Model):
     """One persona's account at the portal, and what was changed about it through the control API."""
+
+    objects: ClassVar[models.Manager[Account]] = models.Manager()
 
     sub = models.UUIDField(primary_key=True)
     changes: models.JSONField[Any, Any] = models.JSONField(default=dict)
@@ -42,6 +44,8 @@ class Account(models.Model):
 class Consent(models.Model):
     """One authorization by one person for one client: the grant that codes and tokens hang on."""
 
+    objects: ClassVar[models.Manager[Consent]] = models.Manager()
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     account = models.ForeignKey(Account, models.CASCADE)
     application = models.ForeignKey(Application, models.CASCADE)
@@ -59,6 +63,8 @@ class Consent(models.Model):
 
 class Share(models.Model):
     """The entities that a person picked for a client, at the latest consent page that asked for entities."""
+
+    objects: ClassVar[models.Manager[Share]] = models.Manager()
 
     account = models.ForeignKey(Account, models.CASCADE)
     application = models.ForeignKey(Application, models.CASCADE)

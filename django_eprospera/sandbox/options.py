@@ -12,7 +12,15 @@ from typing import Any, Final
 
 from django_eprospera.scopes import LABELS
 
-__all__ = ["DEFAULT_CLIENT_ID", "DEFAULT_CLIENT_SECRET", "DEFAULT_REDIRECT_URI", "Options", "Switches", "changed", "parse"]
+__all__ = [
+    "DEFAULT_CLIENT_ID",
+    "DEFAULT_CLIENT_SECRET",
+    "DEFAULT_REDIRECT_URI",
+    "Options",
+    "Switches",
+    "changed",
+    "parse",
+]
 
 DEFAULT_CLIENT_ID: Final = "sandbox-client"
 # A published constant on purpose: it opens nothing but a sandbox that was started without a secret of its own.
@@ -34,11 +42,16 @@ class Switches:
         "sliding", "whether the days start again with each rotation (sliding) or not (fixed)", "sliding", "fixed"
     )
     refresh_reuse: str = _switch(
-        "revoke", "a refresh token used twice ends the whole grant (revoke) or is only refused (reject)", "revoke", "reject"
+        "revoke",
+        "a refresh token used twice ends the whole grant (revoke) or is only refused (reject)",
+        "revoke",
+        "reject",
     )
     code_seconds: int = _switch(60, "how long an authorization code is good")
     id_token_seconds: int = _switch(3600, "how long an ID token is good")
-    id_token_profile: str = _switch("none", "whether ID tokens carry the profile and e-mail claims too", "none", "claims")
+    id_token_profile: str = _switch(
+        "none", "whether ID tokens carry the profile and e-mail claims too", "none", "claims"
+    )
     id_token_on_refresh: str = _switch("yes", "whether a refresh with openid answers with an ID token", "yes", "no")
     consent: str = _switch("ask", "ask for consent each time, or remember it for the same scopes", "ask", "remember")
     require_pkce: str = _switch("no", "refuse authorization requests without a code challenge", "no", "yes")
@@ -79,7 +92,7 @@ def changed(switches: Switches, changes: dict[str, Any]) -> Switches:
         if choices and value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}.")
         if not isinstance(value, type(known[name].default)) or isinstance(value, bool):
-            raise ValueError(f"{name} must be a {type(known[name].default).__name__}.")
+            raise ValueError(f"{name} must be a {type(known[name].default).__name__}.")  # noqa: TRY004 - the caller's one error
         values[name] = value
     return Switches(**values)
 
@@ -91,7 +104,9 @@ def parse(arguments: list[str]) -> Options:
         description="A local stand-in for the e-Próspera provider. Nothing in it is real: never show it to the internet.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8001, help="port to listen on, 0 for any that is free (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8001, help="port to listen on, 0 for any that is free (default: %(default)s)"
+    )
     parser.add_argument("--issuer", help="origin that browsers and clients use (default: http://localhost:PORT)")
     parser.add_argument("--client-id", default=DEFAULT_CLIENT_ID, help="(default: %(default)s)")
     parser.add_argument("--client-secret", default=DEFAULT_CLIENT_SECRET, help="(default: %(default)s)")

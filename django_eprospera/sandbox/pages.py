@@ -45,8 +45,12 @@ def index(request: HttpRequest) -> HttpResponse:
             "personas": [_card(persona) for persona in PERSONAS.values()],
             "scopes": [(scope, LABELS[scope]) for scope in state.options().allowed_scopes],
             "switches": [
-                {"name": each.name, "value": getattr(switches, each.name), "changed": getattr(switches, each.name) != each.default,
-                 "choices": each.metadata["choices"], "help": each.metadata["help"]}
+                {
+                    "name": each.name,
+                    "value": getattr(switches, each.name),
+                    "changed": getattr(switches, each.name) != each.default,
+                    "help": each.metadata["help"],
+                }
                 for each in fields(Switches)
             ],
         },
@@ -61,7 +65,11 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     except RefusedError as refusal:
         return refused(request, refusal)
     if request.method == "POST":
-        account = Account.objects.filter(pk=request.POST.get("sub", "")).first() if request.POST.get("sub") in PERSONAS else None
+        account = (
+            Account.objects.filter(pk=request.POST.get("sub", "")).first()
+            if request.POST.get("sub") in PERSONAS
+            else None
+        )
         if account is not None:
             request.session.cycle_key()
             request.session["sub"], request.session["auth_time"] = str(account.pk), int(time.time())
@@ -110,10 +118,18 @@ def consent(request: HttpRequest) -> HttpResponse:
     )
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - Django names it
     """A form that was opened too long ago, or came from elsewhere."""
-    body = {"error": "invalid_request", "error_description": _("This form has expired. Go back, reload the page and try again.")}
-    return render(request, "eprospera_sandbox/error.html", {"body": body, "json": json.dumps(body, ensure_ascii=False)}, status=403)
+    body = {
+        "error": "invalid_request",
+        "error_description": _("This form has expired. Go back, reload the page and try again."),
+    }
+    return render(
+        request,
+        "eprospera_sandbox/error.html",
+        {"body": body, "json": json.dumps(body, ensure_ascii=False)},
+        status=403,
+    )
 
 
 _STATIC = Path(__file__).parent / "static" / "eprospera_sandbox"
@@ -125,7 +141,9 @@ def static(_request: HttpRequest, name: str) -> HttpResponse:
     """The style sheet and its few companions."""
     if name not in _TYPES:
         return JsonResponse({"error": "File not found"}, status=404)
-    return HttpResponse((_STATIC / name).read_bytes(), content_type=_TYPES[name], headers={"Cache-Control": "public, max-age=300"})
+    return HttpResponse(
+        (_STATIC / name).read_bytes(), content_type=_TYPES[name], headers={"Cache-Control": "public, max-age=300"}
+    )
 
 
 def bad_request(_request: HttpRequest, _exception: Exception) -> HttpResponse:

@@ -1,4 +1,7 @@
-"""The documents of the sandbox's companies: PDFs of one page, each marked as a specimen. The same document is always the same file."""
+"""The documents of the sandbox's companies: PDFs of one page, each marked as a specimen.
+
+The same document is always the same file.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,12 @@ def pdf(entity: str, document_id: str) -> bytes:
         page.set_text_color(*_INK)
         page.multi_cell(0, 9, _latin(value), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
     page.ln(10)
-    _line(page, "This document was made by a sandbox for tests. The company does not exist, and the document proves nothing.", 11, _INK)
+    _line(
+        page,
+        "This document was made by a sandbox for tests. The company does not exist, and the document proves nothing.",
+        11,
+        _INK,
+    )
     page.ln(24)
     page.set_draw_color(*_FAINT)
     page.line(25, page.get_y(), 95, page.get_y())

@@ -48,11 +48,27 @@ def _claims(given: str, family: str, email: str | None, *, verified: bool = True
 
 
 def _person(given: str, family: str, rpn: str | None, **more: Any) -> dict[str, Any]:
-    known = {"countryOfBirth": None, "citizenships": [], "dateOfBirth": None, "sex": None, "address": None, "phoneNumber": None}
-    return {"givenName": given, "surname": family, "name": f"{given} {family}".strip(), "residentPermitNumber": rpn, **known, **more}
+    known: dict[str, Any] = {
+        "countryOfBirth": None,
+        "citizenships": [],
+        "dateOfBirth": None,
+        "sex": None,
+        "address": None,
+        "phoneNumber": None,
+    }
+    return {
+        "givenName": given,
+        "surname": family,
+        "name": f"{given} {family}".strip(),
+        "residentPermitNumber": rpn,
+        **known,
+        **more,
+    }
 
 
-def _address(line1: str, city: str, country: str, postal: str, line2: str | None = None, state: str | None = None) -> dict[str, Any]:
+def _address(
+    line1: str, city: str, country: str, postal: str, line2: str | None = None, state: str | None = None
+) -> dict[str, Any]:
     return {"country": country, "line1": line1, "line2": line2, "city": city, "state": state, "postalCode": postal}
 
 
@@ -69,17 +85,20 @@ _BOTH: Final = ("front", "back", "face")
 
 _ALL: Final = (
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b01", Look(2, 1, 1), _("Resident, three companies, everything on file"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b01", Look(2, 1, 1),
+        _("Resident, three companies, everything on file"),
         _claims("Lucía", "Ejemplo", "lucia.ejemplo@example.test"),
         _person("Lucía", "Ejemplo", "90000000004217", countryOfBirth="Honduras", citizenships=["Honduras", "Spain"],
                 dateOfBirth="1988-02-29T00:00:00.000Z", sex="F",
                 address=_address("Calle Inventada 12", "Roatán", "Honduras", "34101", "Apto. 4", "Islas de la Bahía"),
                 phoneNumber="+50400000001"),
         _residency("Resident", "2021-06-15T00:00:00.000Z"),
-        _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c01", "national_id", "2026-03-04T15:20:00.000Z"), _BOTH, (KITES, REEF, LANTERNS),
+        _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c01", "national_id", "2026-03-04T15:20:00.000Z"),
+        _BOTH, (KITES, REEF, LANTERNS),
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b02", Look(0, 3, 0, 3, beard=True), _("e-Resident, shares one company with Lucía, e-mail not verified"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b02", Look(0, 3, 0, 3, beard=True),
+        _("e-Resident, shares one company with Lucía, e-mail not verified"),
         _claims("Samuel", "Sample", "samuel.sample@example.test", verified=False),
         _person("Samuel", "Sample", "90000000004224", countryOfBirth="United Kingdom", citizenships=["United Kingdom"],
                 dateOfBirth="1979-11-05T00:00:00.000Z", sex="M",
@@ -88,7 +107,8 @@ _ALL: Final = (
         _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c02", "drivers_license", "2025-10-11T08:45:00.000Z"), _BOTH, (KITES,),
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b03", Look(0, 2, 3, 2, glasses=True), _("Limited e-Resident (visitor pass) that ends in 2035"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b03", Look(0, 2, 3, 2, glasses=True),
+        _("Limited e-Resident (visitor pass) that ends in 2035"),
         _claims("Mirjam", "Vorlage", "mirjam.vorlage@example.test"),
         _person("Mirjam", "Vorlage", "90000000004231", countryOfBirth="Germany", citizenships=["Germany"],
                 dateOfBirth="1994-07-17T00:00:00.000Z", sex="F",
@@ -97,7 +117,8 @@ _ALL: Final = (
         _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c03", "residence_permit", "2026-01-08T17:00:00.000Z"), _BOTH,
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b04", Look(5, 4, 0, 5, glasses=True), _("Residency ended, one dissolved company"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b04", Look(5, 4, 0, 5, glasses=True),
+        _("Residency ended, one dissolved company"),
         _claims("Otto", "Former", "otto.former@example.test"),
         _person("Otto", "Former", "90000000004248", countryOfBirth="Austria", citizenships=["Austria"],
                 dateOfBirth="1961-01-01T00:00:00.000Z", sex="M",
@@ -106,17 +127,20 @@ _ALL: Final = (
         _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c04", "other", "2020-05-20T10:10:00.000Z"), _BOTH, (PAPER,),
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b05", Look(4, 0, 1, 4), _("Never a resident: the person is null, no identity check"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b05", Look(4, 0, 1, 4),
+        _("Never a resident: the person is null, no identity check"),
         _claims("Nadia", "Newcomer", "nadia.newcomer@example.test"),
         None, {"wasEverResident": False, "activeResidency": None}, None,
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b06", Look(1, 1, 2, 3), _("Resident without an identity check, no e-mail, null wherever null may stand"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b06", Look(1, 1, 2, 3),
+        _("Resident without an identity check, no e-mail, null wherever null may stand"),
         _claims("Teo", "Placeholder", None),
         _person("Teo", "Placeholder", None), _residency("Resident", "2026-05-01T00:00:00.000Z"), None, (), (ORCHARD,),
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b07", Look(3, 0, 3, 1), _("e-Resident, passport without a back"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b07", Look(3, 0, 3, 1),
+        _("e-Resident, passport without a back"),
         _claims("Ana", "Muestra", "ana.muestra@example.test"),
         _person("Ana", "Muestra", "90000000004279", countryOfBirth="Guatemala", citizenships=["Guatemala"],
                 dateOfBirth="2001-12-31T00:00:00.000Z", sex="F",
@@ -125,7 +149,8 @@ _ALL: Final = (
         _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c07", "passport", "2025-03-18T13:37:00.000Z"), ("front", "face"),
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b08", Look(2, 0, 0, 2, beard=True), _("e-Resident, accents in every name"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b08", Look(2, 0, 0, 2, beard=True),
+        _("e-Resident, accents in every name"),
         _claims("José Ángel", "Ñandú-Müller", "jose.nandu@example.test"),
         _person("José Ángel", "Ñandú-Müller", "90000000004286", countryOfBirth="Perú", citizenships=["Perú", "Österreich"],
                 dateOfBirth="1985-08-08T00:00:00.000Z", sex="M",
@@ -134,7 +159,8 @@ _ALL: Final = (
         _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c08", "national_id", "2023-02-10T09:00:00.000Z"), _BOTH, (LANTERNS,),
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b09", Look(3, 5, 1, 0, glasses=True), _("Resident with a name of one word"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b09", Look(3, 5, 1, 0, glasses=True),
+        _("Resident with a name of one word"),
         _claims("Wulandari", "", "wulandari@example.test"),
         _person("Wulandari", "", "90000000004293", countryOfBirth="Indonesia", citizenships=["Indonesia"],
                 dateOfBirth="1990-04-21T00:00:00.000Z", sex=None,
@@ -143,9 +169,11 @@ _ALL: Final = (
         _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c09", None, "2022-07-28T22:00:00.000Z"), _BOTH,
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b10", Look(1, 2, 2, 4, glasses=True), _("Markup in harmless fields: is everything escaped?"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b10", Look(1, 2, 2, 4, glasses=True),
+        _("Markup in harmless fields: is everything escaped?"),
         _claims("Robin", "O'Script <b>", "robin.script@example.test"),
-        _person("Robin", "O'Script <b>", "90000000004309", countryOfBirth="<script>alert(1)</script>", citizenships=["<i>Nowhere</i>"],
+        _person("Robin", "O'Script <b>", "90000000004309", countryOfBirth="<script>alert(1)</script>",
+                citizenships=["<i>Nowhere</i>"],
                 dateOfBirth="1999-09-09T00:00:00.000Z", sex="M",
                 address=_address("<script>alert(1)</script>", "\" onmouseover=\"alert(1)", "{{ 7|add:7 }}", "00010"),
                 phoneNumber="+10000000010"),
@@ -153,7 +181,8 @@ _ALL: Final = (
         _check("2d9f0c3a-7a31-4c8e-8a0e-5b1f6d7e8c10", "visa", "2025-07-01T12:00:00.000Z"), _BOTH, (ORCHARD,),
     ),
     Persona(
-        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b11", Look(5, 3, 0, 1), _("Residency still listed although its last day has passed"),
+        "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b11", Look(5, 3, 0, 1),
+        _("Residency still listed although its last day has passed"),
         _claims("Lars", "Overstay", "lars.overstay@example.test"),
         _person("Lars", "Overstay", "90000000004316", countryOfBirth="Norway", citizenships=["Norway"],
                 dateOfBirth="1972-10-30T00:00:00.000Z", sex="M",

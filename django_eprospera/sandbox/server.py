@@ -34,7 +34,7 @@ class Handler(WSGIRequestHandler):
         """The WSGI environment, with the socket in it so that a fault can cut the connection."""
         return super().get_environ() | {"eprospera_sandbox.connection": self.connection}
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - the parent's names
         """One line per answered request."""
         if len(args) == 3:
             words = str(args[0]).split(" ")
@@ -45,5 +45,5 @@ class Handler(WSGIRequestHandler):
 class QuietHandler(Handler):
     """Prints nothing."""
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's names
         """Nothing."""

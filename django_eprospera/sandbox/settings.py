@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from django_eprospera.sandbox.options import Options
 from django_eprospera.sandbox.state import access_token_seconds
 from django_eprospera.scopes import LABELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from django_eprospera.sandbox.options import Options
 
 __all__ = ["settings_for"]
 
@@ -16,7 +19,9 @@ __all__ = ["settings_for"]
 def settings_for(options: Options, directory: Path, secret_key: str) -> dict[str, Any]:
     """Settings of a sandbox whose database lies in `directory`."""
     return {
-        "ALLOWED_HOSTS": sorted({"localhost", "127.0.0.1", "[::1]", options.host, urlsplit(options.issuer).hostname or ""}),
+        "ALLOWED_HOSTS": sorted(
+            {"localhost", "127.0.0.1", "[::1]", options.host, urlsplit(options.issuer).hostname or ""}
+        ),
         "AUTH_USER_MODEL": "eprospera_sandbox.Account",
         "CSRF_COOKIE_NAME": "eprospera_sandbox_csrf",
         "CSRF_COOKIE_HTTPONLY": True,

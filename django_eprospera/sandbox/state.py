@@ -13,7 +13,16 @@ from django.conf import settings
 
 from django_eprospera.sandbox.options import Options, Switches, changed
 
-__all__ = ["access_token_seconds", "change_switches", "count", "counters", "options", "reset_counters", "switches", "write_lock"]
+__all__ = [
+    "access_token_seconds",
+    "change_switches",
+    "count",
+    "counters",
+    "options",
+    "reset_counters",
+    "switches",
+    "write_lock",
+]
 
 # SQLite lets one writer in at a time and makes the others poll; queueing in the process is faster and fair.
 write_lock = threading.Lock()
@@ -25,7 +34,7 @@ _switches: list[Switches] = []
 
 def options() -> Options:
     """What the sandbox was started with."""
-    given: Options = settings.SANDBOX
+    given: Options = settings.SANDBOX  # type: ignore[misc]  # a setting of the sandbox only
     return given
 
 

@@ -1,7 +1,7 @@
 """The endpoints that a client's server calls: token, revoke, introspect, and the device endpoint that is not built.
 
-What oauthlib and django-oauth-toolkit let pass and the provider refuses is checked here first: two client authentication methods
-at once, repeated parameters, bodies that are not forms. Contract, sections 5 and 7.
+What oauthlib and django-oauth-toolkit let pass and the provider refuses is checked here first: two client authentication
+methods at once, repeated parameters, bodies that are not forms. Contract, sections 5 and 7.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from django_eprospera.sandbox import state
+from django_eprospera.sandbox import state, tamper
 from django_eprospera.sandbox.models import AccessToken, RefreshToken, checksum
 from django_eprospera.sandbox.validators import core
 
@@ -39,14 +39,16 @@ def _refusal(request: HttpRequest) -> JsonResponse | None:
     if repeated := [name for name in request.POST if len(request.POST.getlist(name)) > 1]:
         return _error("invalid_request", f"Sent more than once: {', '.join(sorted(repeated))}")
     if "Authorization" in request.headers and {"client_id", "client_secret"} & set(request.POST):
-        return _error("invalid_request", "More than one client authentication method: use HTTP Basic or the body, not both")
+        return _error(
+            "invalid_request", "More than one client authentication method: use HTTP Basic or the body, not both"
+        )
     return None
 
 
-def _answer(headers: dict[str, str], body: str | None, status: int, request: HttpRequest) -> HttpResponse:
-    response = HttpResponse(body or "", status=status, content_type="application/json", headers={**_NO_STORE})
+def _answer(body: str | None, status: int) -> HttpResponse:
+    response = HttpResponse(body or "", status=status, content_type="application/json", headers=_NO_STORE)
     if status == 401:
-        # RFC 6749 section 5.2: the challenge matches the scheme that the client used.
+        # RFC 6749 section 5.2
         response["WWW-Authenticate"] = 'Basic realm="eprospera", charset="UTF-8"'
     return response
 
@@ -72,8 +74,10 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
     with state.write_lock, transaction.atomic():
         if missing := [name for name in needed[grant_type] if not request.POST.get(name)]:
             return _error("invalid_request", f"Missing: {', '.join(missing)}")
-        _, headers, body, status = core().create_token_response(request)
-    return _answer(headers, body, status, request)
+        *_, body, status = core().create_token_response(request)
+    if status == 200:
+        body = json.dumps(tamper.laid_over("token", json.loads(body)))
+    return _answer(body, status)
 
 
 @csrf_exempt
@@ -83,8 +87,8 @@ def revoke(request: HttpRequest) -> HttpResponse:
     if refusal := _refusal(request):
         return refusal
     with state.write_lock, transaction.atomic():
-        _, headers, body, status = core().create_revocation_response(request)
-    return _answer(headers, body, status, request)
+        *_, body, status = core().create_revocation_response(request)
+    return _answer(body, status)
 
 
 @csrf_exempt
@@ -94,7 +98,7 @@ def introspect(request: HttpRequest) -> HttpResponse:
     if refusal := _refusal(request):
         return refusal
     if not core().authenticate_client(request):
-        return _answer({}, json.dumps({"error": "invalid_client"}), 401, request)
+        return _answer(json.dumps({"error": "invalid_client"}), 401)
     if not request.POST.get("token"):
         return _error("invalid_request", "Missing: token")
     return JsonResponse(_state_of(request.POST["token"]), headers=_NO_STORE)

@@ -37,6 +37,7 @@ urlpatterns = [
     path("_sandbox/stats", control.stats),
     path("_sandbox/faults", control.fault_list),
     path("_sandbox/switches", control.switch_list),
+    path("_sandbox/tamper", control.tampering),
     path("_sandbox/rotate-key", control.rotate_key),
     path("_sandbox/revoke", control.revoke_grants),
     path("_sandbox/represent", control.represent),

@@ -1,9 +1,11 @@
 """Which requests does the provider accept, and what do its tokens say? django-oauth-toolkit's validator, its gaps closed.
 
-Closed here: redirect URIs are compared as exact strings; a code used twice ends its grant; a refresh token is spent exactly once
-and its reuse ends the grant; missing PKCE verifiers are `invalid_grant`; ID tokens are not stored.
+Closed here: redirect URIs are compared as exact strings; a code used twice ends its grant; a refresh token is spent exactly
+once and its reuse ends the grant; missing PKCE verifiers are `invalid_grant`; ID tokens are not stored.
 Whoever calls a method that writes holds `state.write_lock` and an open transaction.
 """
+
+# ruff: noqa: ARG002 - oauthlib names the arguments, not every rule needs them
 
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ from oauthlib.oauth2.rfc6749 import errors
 from django_eprospera.sandbox import facts, state
 from django_eprospera.sandbox.grants import end, key_ring, refresh_token_end
 from django_eprospera.sandbox.models import AccessToken, Code, Consent, RefreshToken, checksum
+from django_eprospera.sandbox.tamper import signed_id_token
 
 __all__ = ["Validator", "core"]
 
@@ -44,11 +47,15 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         """Always: the provider registers confidential clients only."""
         return True
 
-    def validate_redirect_uri(self, client_id: str, redirect_uri: str, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+    def validate_redirect_uri(
+        self, client_id: str, redirect_uri: str, request: Any, *_args: Any, **_kwargs: Any
+    ) -> bool:
         """Exact match with a registered URI (contract, section 4); not even another loopback port will do."""
         return redirect_uri in request.client.redirect_uris.split()
 
-    def validate_scopes(self, client_id: str, scopes: list[str], client: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+    def validate_scopes(
+        self, client_id: str, scopes: list[str], client: Any, request: Any, *_args: Any, **_kwargs: Any
+    ) -> bool:
         """Only scopes that the client was registered with."""
         return set(scopes) <= set(state.options().allowed_scopes)
 
@@ -92,14 +99,18 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         request.scopes, request.user, request.consent = found.scope.split(), found.user, found.consent
         return True
 
-    def invalidate_authorization_code(self, client_id: str, code: str, request: Any, *_args: Any, **_kwargs: Any) -> None:
+    def invalidate_authorization_code(
+        self, client_id: str, code: str, request: Any, *_args: Any, **_kwargs: Any
+    ) -> None:
         """Marks the code as used."""
         if not Code.objects.filter(code=code, used=None).update(used=timezone.now()):
             raise errors.InvalidGrantError(request=request)
 
     # Tokens
 
-    def validate_refresh_token(self, refresh_token: str, client: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
+    def validate_refresh_token(
+        self, refresh_token: str, client: Any, request: Any, *_args: Any, **_kwargs: Any
+    ) -> bool:
         """Good once. A second use ends the grant, or is only refused, as the switch says."""
         rows = RefreshToken.objects.select_related("consent", "user")
         found = rows.filter(token_checksum=checksum(refresh_token), application=client).first()
@@ -149,7 +160,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
 
     def refresh_id_token(self, request: Any) -> bool:
         """Whether a refresh with openid answers with an ID token."""
-        return state.switches().id_token_on_refresh == "yes"
+        return state.switches().id_token_on_refresh == "yes"  # noqa: S105 - a switch
 
     def finalize_id_token(self, id_token: dict[str, Any], token: Any, token_handler: Any, request: Any) -> str:
         """Completes oauthlib's claims (aud, iat, nonce, at_hash) and signs them."""
@@ -161,6 +172,6 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
             "auth_time": int(request.consent.authenticated.timestamp()),
             "jti": str(uuid.uuid4()),
         }
-        if state.switches().id_token_profile == "claims":
+        if state.switches().id_token_profile == "claims":  # noqa: S105 - a switch
             claims |= facts.claims(request.user, set(request.scopes))
-        return key_ring().sign(claims)
+        return signed_id_token(key_ring(), claims)

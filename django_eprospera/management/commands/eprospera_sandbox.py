@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["Command"]
 
@@ -23,7 +25,7 @@ class Command(BaseCommand):
         """Passes every argument on as it is; Django's own options mean nothing to the sandbox."""
         sys.exit(self._run(argv[2:]))
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, **_options: Any) -> None:
         """For `call_command("eprospera_sandbox", "--port", "8001")`."""
         if code := self._run([str(argument) for argument in args]):
             sys.exit(code)

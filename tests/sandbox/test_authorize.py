@@ -1,0 +1,266 @@
+"""The authorization endpoint: what it refuses and to whom it says so, and how its answers reach the client."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import pytest
+import requests
+
+from tests.sandbox_process import ALL_SCOPES, KITES, LANTERNS, LUCIA, NADIA, REEF, SAMUEL, challenge, hidden_fields, new_browser
+
+AUTHORIZE = "/api/oauth/authorize"
+
+
+def ask(sandbox, browser=None, **parameters):
+    browser = browser or requests.Session()
+    return browser.get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters(**parameters), allow_redirects=False)
+
+
+def carried(response):
+    """What a redirect carries to the client."""
+    parts = urlsplit(response.headers["Location"])
+    return {name: values[-1] for name, values in parse_qs(parts.query or parts.fragment).items()}
+
+
+@pytest.mark.parametrize("missing", ["response_type", "client_id", "redirect_uri", "scope", "state"])
+def test_a_missing_parameter_is_told_to_the_browser_before_any_redirect(sandbox, missing):
+    response = ask(sandbox, **{missing: None}) if missing != "scope" else sandbox.http.get(
+        sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters() | {"scope": ""}, allow_redirects=False
+    )  # fmt: skip
+    assert (response.status_code, response.json()["error"]) == (400, "missing_parameters")
+    assert missing in response.json()["error_description"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "error"),
+    [
+        ({"nonce": None}, 400, "invalid_request"),
+        ({"nonce": ""}, 400, "invalid_request"),
+        ({"response_mode": "telegram"}, 400, "invalid_request"),
+        ({"client_id": "somebody-else"}, 401, "invalid_client"),
+        ({"redirect_uri": "http://localhost:8000/complete/eprospera"}, 400, "invalid_request"),
+        ({"redirect_uri": "http://localhost:8000/complete/eprospera/?x=1"}, 400, "invalid_request"),
+        ({"redirect_uri": "http://127.0.0.1:9999/back?from=eprospera&code=mine"}, 400, "invalid_request"),
+        ({"redirect_uri": "https://evil.example/"}, 400, "invalid_request"),
+        ({"redirect_uri": "javascript:alert(1)"}, 400, "invalid_request"),
+    ],
+)
+def test_an_untrustworthy_request_never_leads_away(sandbox, parameters, status, error):
+    response = ask(sandbox, **parameters)
+    assert (response.status_code, response.json()["error"]) == (status, error)
+    assert "Location" not in response.headers
+
+
+def test_a_repeated_parameter_is_refused(sandbox):
+    parameters = [*sandbox.authorize_parameters().items(), ("scope", "openid")]
+    response = sandbox.http.get(sandbox.url + AUTHORIZE, params=parameters, allow_redirects=False)
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+
+def test_a_browser_reads_the_same_refusal_as_a_page(sandbox):
+    response = ask(sandbox, new_browser(), nonce=None)
+    assert response.status_code == 400
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert "A nonce has to be sent together with openid" in response.text
+    assert "invalid_request" in response.text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [
+        ({"scopes": "email eprospera:person.tax.read"}, "invalid_scope"),
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_type": "code id_token"}, "unsupported_response_type"),
+        ({"code_challenge": "x" * 43, "code_challenge_method": "plain"}, "invalid_request"),
+        ({"code_challenge": "x" * 43}, "invalid_request"),
+        ({"code_challenge_method": "S256"}, "invalid_request"),
+        ({"code_challenge": "short", "code_challenge_method": "S256"}, "invalid_request"),
+        ({"prompt": "none"}, "login_required"),
+        ({"prompt": "none login"}, "invalid_request"),
+        ({"max_age": "soon"}, "invalid_request"),
+    ],
+)
+def test_a_trusted_client_is_told_what_is_wrong_at_its_redirect_uri(sandbox, parameters, error):
+    response = ask(sandbox, state="kept", **parameters)
+    assert response.status_code == 303
+    assert response.headers["Location"].startswith(sandbox.redirect_uri + "?")
+    assert carried(response)["error"] == error
+    assert carried(response)["state"] == "kept"
+
+
+def test_pkce_is_optional_until_the_switch_requires_it(sandbox):
+    assert ask(sandbox).status_code == 307
+    sandbox.control("switches", require_pkce="yes")
+    assert carried(ask(sandbox))["error"] == "invalid_request"
+
+
+def test_the_browser_is_sent_to_the_sign_in_page_with_307(sandbox):
+    response = ask(sandbox)
+    assert response.status_code == 307
+    assert response.headers["Location"].startswith("/sign-in?")
+
+
+def test_allowing_brings_a_code_and_the_state_back_with_303(sandbox):
+    browser = new_browser()
+    page = browser.get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters(state="a b&c=d/ñ"))
+    browser.post(page.url, data=[*hidden_fields(page.text), ("sub", LUCIA)], allow_redirects=False)
+    page = browser.get(page.url.replace("/sign-in?", "/consent?"))
+    response = browser.post(page.url, data=[*hidden_fields(page.text), ("answer", "allow")], allow_redirects=False)
+    assert response.status_code == 303
+    assert set(carried(response)) == {"code", "state"}
+    assert carried(response)["state"] == "a b&c=d/ñ"
+
+
+def test_the_redirect_status_can_be_the_older_one(sandbox):
+    sandbox.control("switches", redirect_status=302)
+    assert ask(sandbox, prompt="none").status_code == 302
+
+
+def test_denying_brings_access_denied_to_the_client(sandbox):
+    reached = sandbox.sign_in(answer="deny")
+    assert reached["error"] == "access_denied"
+    assert "code" not in reached
+
+
+def test_a_redirect_uri_with_a_query_keeps_it(sandbox):
+    reached = sandbox.walk(sandbox.authorize_parameters(redirect_uri=sandbox.redirect_uris[1]))
+    assert reached["from"] == "eprospera"
+    assert reached["code"] != "mine"
+    form = {"grant_type": "authorization_code", "code": reached["code"], "redirect_uri": sandbox.redirect_uris[1]}
+    assert sandbox.token(**form).status_code == 200
+
+
+def test_fragment_mode_puts_the_answer_behind_the_hash(sandbox):
+    response = ask(sandbox, response_mode="fragment", prompt="none")
+    parts = urlsplit(response.headers["Location"])
+    assert parts.query == ""
+    assert "error=login_required" in parts.fragment
+    assert "access_token" in sandbox.sign_in(response_mode="fragment")
+
+
+def test_form_post_mode_answers_200_with_a_form_that_needs_no_script(sandbox):
+    response = ask(sandbox, response_mode="form_post", prompt="none", state='"><script>')
+    assert response.status_code == 200
+    assert f'action="{sandbox.redirect_uri}"' in response.text
+    assert "<button" in response.text
+    assert '"><script>' not in response.text
+    assert dict(hidden_fields(response.text))["state"] == '"><script>'
+    assert "access_token" in sandbox.sign_in(response_mode="form_post")
+
+
+def test_the_iss_parameter_can_be_switched_on(sandbox):
+    assert "iss" not in sandbox.sign_in(answer="deny")
+    sandbox.control("switches", iss_parameter="yes")
+    assert sandbox.sign_in(answer="deny")["iss"] == sandbox.url
+    document = sandbox.get("/.well-known/openid-configuration").json()
+    assert document["authorization_response_iss_parameter_supported"] is True
+
+
+def test_a_signed_in_person_goes_straight_to_the_consent_page(sandbox):
+    browser = new_browser()
+    sandbox.sign_in(browser=browser)
+    response = ask(sandbox, browser)
+    assert response.headers["Location"].startswith("/consent?")
+
+
+@pytest.mark.parametrize("prompt", ["login", "select_account", "login consent"])
+def test_prompt_asks_a_signed_in_person_to_sign_in_again_once(sandbox, prompt):
+    browser = new_browser()
+    sandbox.sign_in(browser=browser)
+    assert ask(sandbox, browser, prompt=prompt).headers["Location"].startswith("/sign-in?")
+    tokens = sandbox.sign_in(SAMUEL, browser=browser, prompt=prompt)
+    assert sandbox.get("/api/oauth/userinfo", tokens["access_token"]).json()["sub"] == SAMUEL
+
+
+def test_max_age_asks_again_only_when_the_sign_in_is_too_old(sandbox):
+    browser = new_browser()
+    sandbox.sign_in(browser=browser)
+    assert ask(sandbox, browser, max_age="3600").headers["Location"].startswith("/consent?")
+    assert ask(sandbox, browser, max_age="0").headers["Location"].startswith("/sign-in?")
+    before = int(time.time())
+    claims = jwt.decode(sandbox.sign_in(browser=browser, max_age="0")["id_token"], options={"verify_signature": False})
+    assert claims["auth_time"] >= before
+
+
+def test_prompt_none_succeeds_only_with_remembered_consent(sandbox):
+    browser = new_browser()
+    sandbox.sign_in(scopes="openid email profile", browser=browser)
+    assert carried(ask(sandbox, browser, scopes="openid email", prompt="none"))["error"] == "consent_required"
+    sandbox.control("switches", consent="remember")
+    assert "code" in carried(ask(sandbox, browser, scopes="openid email", prompt="none"))
+    assert carried(ask(sandbox, browser, scopes=ALL_SCOPES, prompt="none"))["error"] == "consent_required"
+
+
+def test_remembered_consent_is_forgotten_when_the_grant_ends(sandbox):
+    sandbox.control("switches", consent="remember")
+    browser = new_browser()
+    sandbox.sign_in(scopes="openid", browser=browser)
+    assert "code" in carried(ask(sandbox, browser, scopes="openid"))
+    assert ask(sandbox, browser, scopes="openid", prompt="consent").headers["Location"].startswith("/consent?")
+    sandbox.control("revoke", sub=LUCIA)
+    assert ask(sandbox, browser, scopes="openid").headers["Location"].startswith("/consent?")
+
+
+def test_a_login_hint_puts_that_person_first(sandbox):
+    page = new_browser().get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters(login_hint="nadia.newcomer@example.test"))
+    assert page.text.index(NADIA) < page.text.index(LUCIA)
+    page = new_browser().get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters())
+    assert page.text.index(LUCIA) < page.text.index(NADIA)
+
+
+def test_a_hint_at_somebody_else_offers_to_change_person(sandbox):
+    browser = new_browser()
+    sandbox.sign_in(LUCIA, browser=browser)
+    assert ask(sandbox, browser, login_hint=SAMUEL).headers["Location"].startswith("/sign-in?")
+    assert ask(sandbox, browser, login_hint=LUCIA).headers["Location"].startswith("/consent?")
+    assert ask(sandbox, browser, login_hint="nobody@example.test").headers["Location"].startswith("/consent?")
+
+
+def test_only_the_companies_that_were_ticked_are_shared(sandbox):
+    tokens = sandbox.sign_in(entities=[KITES, LANTERNS])
+    listed = sandbox.get("/api/v1/me/legal-entities", tokens["access_token"]).json()["data"]
+    assert [company["id"] for company in listed] == [KITES, LANTERNS]
+    assert sandbox.get(f"/api/v1/me/legal-entities/{REEF}", tokens["access_token"]).status_code == 404
+
+
+def test_a_company_that_the_person_does_not_represent_cannot_be_picked(sandbox):
+    tokens = sandbox.sign_in(SAMUEL, entities=[KITES, REEF])
+    listed = sandbox.get("/api/v1/me/legal-entities", tokens["access_token"]).json()["data"]
+    assert [company["id"] for company in listed] == [KITES]
+
+
+def test_consenting_again_replaces_the_pick_and_consenting_without_entities_keeps_it(sandbox):
+    token = sandbox.sign_in(entities=[KITES])["access_token"]
+    again = sandbox.sign_in(entities=[])["access_token"]
+    assert sandbox.get("/api/v1/me/legal-entities", again).json() == {"data": []}
+    assert sandbox.get("/api/v1/me/legal-entities", token).json() == {"data": []}
+    sandbox.sign_in(entities=[REEF])
+    sandbox.sign_in(scopes="openid")
+    assert [each["id"] for each in sandbox.get("/api/v1/me/legal-entities", token).json()["data"]] == [REEF]
+
+
+def test_consent_cannot_be_given_from_another_site(sandbox):
+    """The form's token is missing, as it would be in a forged request."""
+    browser = new_browser()
+    sandbox.sign_in(browser=browser)
+    response = browser.post(f"{sandbox.url}/consent", params=sandbox.authorize_parameters(), data={"answer": "allow"})
+    assert response.status_code == 403
+
+
+def test_a_client_may_be_limited_to_some_scopes():
+    from tests.sandbox_process import SandboxProcess
+
+    with SandboxProcess(allowed_scope=["openid", "email"]) as sandbox:
+        assert carried(ask(sandbox, scopes="openid email profile"))["error"] == "invalid_scope"
+        assert sandbox.sign_in(scopes="openid email")["scope"] == "openid email"
+
+
+def test_the_verifier_travels_as_its_challenge(sandbox):
+    verifier = "v" * 43
+    parameters = sandbox.authorize_parameters(code_challenge=challenge(verifier), code_challenge_method="S256")
+    code = sandbox.walk(parameters)["code"]
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": sandbox.redirect_uri}
+    assert sandbox.token(**form, code_verifier=verifier).status_code == 200
