@@ -38,6 +38,7 @@ class Discovery:
     revocation_endpoint: str
     scopes_supported: tuple[str, ...]
     token_endpoint_auth_methods_supported: tuple[str, ...]
+    authorization_response_iss_parameter_supported: bool  # RFC 9207 section 3: then every response names its issuer
 
     @classmethod
     def from_json(cls, value: Any, base_url: str) -> Discovery:
@@ -65,6 +66,9 @@ class Discovery:
             **endpoints,
             scopes_supported=reader.texts("scopes_supported"),
             token_endpoint_auth_methods_supported=reader.texts("token_endpoint_auth_methods_supported"),
+            authorization_response_iss_parameter_supported=(
+                reader.flag("authorization_response_iss_parameter_supported") or False
+            ),
         )
 
 

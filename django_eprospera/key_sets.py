@@ -9,14 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import jwt
 
-from django_eprospera.api import Client
 from django_eprospera.id_token import signing_keys
 
-__all__ = ["forget_keys", "known_keys", "newer_keys"]
+if TYPE_CHECKING:
+    from django_eprospera.api import Client
+
+__all__ = ["Keys", "forget_keys", "known_keys", "newer_keys"]
 
 Keys = tuple[tuple[str | None, jwt.PyJWK], ...]
 
@@ -49,8 +51,8 @@ def known_keys(client: Client) -> Keys:
     return _fetch(client, kept)
 
 
-def newer_keys(client: Client, than: Keys) -> Keys | None:
-    """The key set as it is now, for a token under a key that is not in `than`; None when asked for too often.
+def newer_keys(client: Client, than: Keys) -> Keys:
+    """The key set as it is now, for a token under a key that is not in `than`; empty when asked for too often.
 
     Raises ProviderUnavailable.
     """
@@ -62,7 +64,7 @@ def newer_keys(client: Client, than: Keys) -> Keys | None:
         kept.credit = min(kept.credit + (now - kept.credited_at) / _PAUSE, _BURST)
         kept.credited_at = now
         if kept.credit < 1:
-            return None
+            return ()
         kept.credit -= 1
     return _fetch(client, kept)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.signals import user_logged_in
 from django.db import transaction
-from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+from django.db.models.signals import post_delete, post_init, post_save, pre_delete, pre_save
 from django.dispatch import receiver
+from social_django.models import Partial
 
-from django_eprospera import documents, kyc, signals, tasks
+from django_eprospera import documents, kyc, partials, signals, tasks
 from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
-from django_eprospera.models import Connection, EntityDocument, VerificationImage
+from django_eprospera.models import Connection, EntityConsent, EntityDocument, VerificationImage
+from django_eprospera.recent_sign_in import note_sign_in
 from django_eprospera.tokens import queue_revocation
 
 __all__: list[str] = []
@@ -46,6 +49,25 @@ def revoke_what_ends(instance: Connection, **_: Any) -> None:
 def remove_file(instance: VerificationImage | EntityDocument, **_: Any) -> None:
     """A row takes its file along, however it is deleted."""
     documents.forget(instance)
+
+
+@receiver(user_logged_in)
+def note_when_signed_in(request: Any, **_: Any) -> None:
+    """A session is as fresh as the sign-in that began it: what an earlier one proved is forgotten."""
+    if request is not None:
+        note_sign_in(request, getattr(request, "eprospera_auth_time", None))
+
+
+# A paused sign-in holds tokens, and python-social-auth's table takes everything as it is.
+pre_save.connect(partials.seal_partial, sender=Partial, dispatch_uid="eprospera_seal_partial")
+post_save.connect(partials.restore_partial, sender=Partial, dispatch_uid="eprospera_restore_partial")
+post_init.connect(partials.open_partial, sender=Partial, dispatch_uid="eprospera_open_partial")
+
+
+@receiver(post_delete, sender=EntityConsent)
+def erase_company(instance: EntityConsent, **_: Any) -> None:
+    """The last consent takes the company along: when it was withdrawn long ago, or the person disconnects."""
+    transaction.on_commit(lambda: prune.erase_unshared(instance.entity_id), robust=True)
 
 
 # Fixtures: sealed values come back as `dumpdata` wrote them.

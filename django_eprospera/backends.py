@@ -1,0 +1,311 @@
+"""Sign in with e-Próspera: the authentication backend, on python-social-auth's OpenID Connect base.
+
+The base keeps the state of a sign-in, once, and runs the pipeline. What decides who somebody is, is done in our own rooms:
+`transactions` (what a begin leaves behind), `callback`, `code_flow`. Every failure becomes a page, and nothing is half stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME, get_user_model
+from django.core.exceptions import BadRequest
+from django.db import router, transaction
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from social_core.backends.open_id_connect import OpenIdConnectAuth
+from social_core.exceptions import AuthConfigurationError
+from social_core.utils import PARTIAL_TOKEN_SESSION_NAME
+from social_django.models import UserSocialAuth
+from social_django.views import NAMESPACE
+
+from django_eprospera import tokens
+from django_eprospera.callback import Callback
+from django_eprospera.code_flow import Deadline, Proof, prove
+from django_eprospera.conf import conf
+from django_eprospera.errors import SignInRefused
+from django_eprospera.models import Connection
+from django_eprospera.pipeline import GRANT, Grant
+from django_eprospera.recent_sign_in import note_sign_in, safe_next
+from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE
+from django_eprospera.sign_in_errors import CAUGHT, Again, error_page
+from django_eprospera.social_requests import bounded_request
+from django_eprospera.tracebacks import forget_locals
+from django_eprospera.transactions import LIFETIME, MOST_PENDING, Transaction, prune_states
+from django_eprospera.user_details import user_details
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from django.http import HttpRequest, HttpResponse
+
+__all__ = ["EprosperaOpenIdConnect"]
+
+_STEP: Final = "django_eprospera.pipeline.store_connection"
+# An e-mail address never joins an identity to an account, whatever a site's pipeline does for other providers.
+_DROPPED_STEPS: Final = frozenset({"social_core.pipeline.social_auth.associate_by_email"})
+_PROMPTS: Final = frozenset({"login", "consent"})
+
+
+class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is not typed
+    """`django_eprospera.backends.EprosperaOpenIdConnect` in AUTHENTICATION_BACKENDS; python-social-auth's `eprospera`."""
+
+    name: ClassVar[str] = "eprospera"
+    title: ClassVar[str] = "e-Próspera"
+
+    def __init__(self, strategy: Any = None, redirect_uri: str | None = None) -> None:
+        """Made by python-social-auth for each request, and by Django to look for users."""
+        super().__init__(strategy, redirect_uri=redirect_uri)
+        self._transaction: Transaction | None = None
+        self._grant: Grant | None = None
+        request = getattr(self.strategy, "request", None)
+        if request is not None and any("\0" in value for data in (request.GET, request.POST) for value in data.values()):
+            # python-social-auth looks up what it is given, and PostgreSQL does not take a NUL.
+            raise BadRequest("A parameter holds a NUL character.")
+
+    # Begin
+
+    @forget_locals
+    def start(self) -> HttpResponse:
+        """Send the browser to the provider."""
+        response: HttpResponse = self._guarded("begin", self._begin)
+        return response
+
+    def _begin(self) -> HttpResponse:
+        posted, user = self._request.POST, self._request.user
+        prompt, max_age = posted.get("prompt", ""), posted.get("max_age", "")
+        self._transaction = Transaction(
+            user_id=str(user.pk) if user.is_authenticated else "",
+            next=self._take_next(),
+            prompt=prompt if prompt in _PROMPTS else "",
+            max_age=int(max_age) if max_age.isascii() and max_age.isdigit() and len(max_age) < 10 else None,
+        )
+        if paused := self.strategy.session_get(PARTIAL_TOKEN_SESSION_NAME):
+            # Else the answer to this sign-in would resume that earlier one.
+            self.strategy.clean_partial_pipeline(paused)
+        endpoint = Deadline().client().discovery().authorization_endpoint
+        state = self.get_or_create_state()
+        key = self.transaction_key(state)
+        self.strategy.session_set(key, {**self.strategy.session_get(key), "sealed": self._transaction.seal(state)})
+        return HttpResponseRedirect(self._authorization_url(endpoint, state, self._transaction))
+
+    def _take_next(self) -> str:
+        """Where this sign-in leads. The base left it in the session, where every other sign-in of this browser finds it."""
+        kept = self.strategy.session_pop(REDIRECT_FIELD_NAME)
+        allowed = self.setting("ALLOWED_REDIRECT_HOSTS", [])
+        return safe_next(self._request, kept or "", *allowed) if REDIRECT_FIELD_NAME in self._request.POST else ""
+
+    def _authorization_url(self, endpoint: str, state: str, begun: Transaction) -> str:
+        parameters = {
+            **self.auth_extra_arguments(),
+            "response_type": "code",
+            "client_id": conf.client_id,
+            "redirect_uri": self.redirect_uri,
+            "scope": " ".join(self.get_scope()),
+            "state": state,
+            "nonce": begun.nonce,
+            "code_challenge": begun.code_challenge,
+            "code_challenge_method": "S256",
+        }
+        if begun.prompt:
+            parameters["prompt"] = begun.prompt
+        if begun.max_age is not None:
+            parameters["max_age"] = str(begun.max_age)
+        address, _, query = endpoint.partition("?")
+        own = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in parameters]
+        return f"{address}?{urlencode([*own, *parameters.items()])}"
+
+    def get_or_create_state(self) -> str:
+        """A new state. The oldest of this browser's pending sign-ins make room, and some forgotten ones of others go."""
+        prune_states()
+        index = self.strategy.session_get(self._transaction_index_key())
+        pending = sorted(index.items(), key=lambda item: item[1]) if isinstance(index, dict) else []
+        for state, timestamp in pending[: max(len(pending) - MOST_PENDING + 1, 0)]:
+            self.strategy.session_pop(self.transaction_key(state))
+            self.strategy.storage.nonce.consume(self._nonce_scope(), timestamp, state)
+            del index[state]
+        return str(super().get_or_create_state())
+
+    def get_scope(self) -> list[str]:
+        """SOCIAL_AUTH_EPROSPERA_SCOPE, a list or words separated by spaces; `openid` always, nothing twice."""
+        configured = getattr(settings, "SOCIAL_AUTH_EPROSPERA_SCOPE", (PROFILE, EMAIL, OFFLINE_ACCESS))
+        words = configured.split() if isinstance(configured, str) else " ".join(configured).split()
+        return list(dict.fromkeys([OPENID, *words]))
+
+    # Return
+
+    @forget_locals
+    def complete(self, *args: Any, **kwargs: Any) -> Any:
+        """Turn the browser's return into a user who may be signed in, or into a page that says why not."""
+        return self._guarded("callback", partial(self.auth_complete, *args, **kwargs))
+
+    def auth_complete(self, *_: Any, **kwargs: Any) -> Any:
+        """Verify first, then run the pipeline. Raises what `sign_in_errors` makes a page of."""
+        callback = Callback.read(self._request.GET)
+        self.data = {"state": callback.state}
+        state = self.validate_state()  # from here on this state is spent
+        begun = self._transaction = Transaction.open(state, (self._oauth2_transaction or {}).get("sealed"))
+        deadline = Deadline()
+        document = deadline.client().discovery()
+        callback.check_issuer(document.issuer, required=document.authorization_response_iss_parameter_supported)
+        code = callback.usable_code()
+        user_id = self._current_user_id()
+        if user_id != begun.user_id and begun.user_id:
+            raise SignInRefused("user_mismatch", "callback")
+        proof = prove(
+            code,
+            redirect_uri=self.redirect_uri,
+            code_verifier=begun.code_verifier,
+            nonce=begun.nonce,
+            deadline=deadline,
+        )
+        begun.check_fresh(proof.id_token.auth_time, skew=conf.EPROSPERA_CLOCK_SKEW.total_seconds())
+        if user_id != begun.user_id and not self._is_known(proof.id_token.sub, user_id):
+            # Begun by nobody, back as somebody: it must not connect an account that was not there at its begin.
+            raise SignInRefused("user_mismatch", "callback")
+        if begun.next:
+            self.strategy.session_set(REDIRECT_FIELD_NAME, begun.next)
+        else:
+            self.strategy.session_pop(REDIRECT_FIELD_NAME)
+        return self._finish(self.strategy.authenticate(self, **{**kwargs, "response": self._response(proof)}))
+
+    def _response(self, proof: Proof) -> dict[str, Any]:
+        """What the pipeline gets of the provider's answers: claims, and the grant sealed. Not a token in clear."""
+        token, granted = proof.id_token, proof.tokens
+        self.id_token = {"iss": token.issuer, "sub": token.sub, "iat": token.issued_at, "auth_time": token.auth_time}
+        grant = Grant.of(granted, token, requested_scope=" ".join(self.get_scope()))
+        return {**asdict(proof.userinfo), GRANT: grant.seal(token.sub)}
+
+    def _is_known(self, sub: str, user_id: str) -> bool:
+        known = UserSocialAuth.get_social_auth(self.name, sub)
+        return known is not None and str(known.user_id) == user_id
+
+    def pipeline(self, pipeline: list[str], pipeline_index: int = 0, *args: Any, **kwargs: Any) -> Any:
+        """Run the site's pipeline and our step in one transaction: a failure leaves nothing behind."""
+        steps = [step for step in pipeline if step not in _DROPPED_STEPS]
+        steps += [] if _STEP in steps else [_STEP]
+        with transaction.atomic(using=router.db_for_write(Connection)):
+            outcome = super().pipeline(steps, pipeline_index, *args, **kwargs)
+            if isinstance(outcome, get_user_model()) and getattr(outcome, "social_user", None) is None:
+                raise AuthConfigurationError(self, parameter="PIPELINE", stage="pipeline")
+            return outcome
+
+    @forget_locals
+    def continue_pipeline(self, partial: Any) -> Any:
+        """Go on with a pipeline that a step had paused."""
+        resume = super().continue_pipeline
+
+        def go_on() -> Any:
+            if not partial.kwargs:
+                raise SignInRefused("session_context_missing", "pipeline")
+            return self._finish(resume(partial))
+
+        return self._guarded("pipeline", go_on)
+
+    def signed_in(self, grant: Grant) -> None:
+        """Our pipeline step has stored the connection."""
+        self._grant = grant
+
+    def _finish(self, outcome: Any) -> Any:
+        if outcome is None:
+            raise SignInRefused("authentication_disallowed", "pipeline")
+        request, grant = self._request, self._grant
+        if grant is not None and isinstance(outcome, get_user_model()):
+            # For `receivers`, which note it when Django has signed the user in and renewed the session.
+            request.eprospera_auth_time = grant.authenticated_at  # type: ignore[attr-defined]
+            if request.user.is_authenticated:
+                request.session.cycle_key()
+                note_sign_in(request, grant.authenticated_at)
+        return outcome
+
+    # Disconnect
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> Any:
+        """Python-social-auth's disconnect, and with it the end of the connection: erased here, revoked at the provider."""
+        return self._guarded("disconnect", partial(self._disconnect, *args, **kwargs))
+
+    def _disconnect(self, *args: Any, user: Any, **kwargs: Any) -> Any:
+        with transaction.atomic(using=router.db_for_write(Connection)):
+            outcome = super().disconnect(*args, user=user, **kwargs)
+            connection = Connection.objects.filter(user=user).first()
+            if connection is not None and isinstance(outcome, dict) and not self._is_known(connection.sub, str(user.pk)):
+                tokens.disconnect(connection, actor=user)
+        return outcome
+
+    # What the base asks of a backend
+
+    def id_key(self) -> str:
+        """`sub`, whatever a site chose for its other providers."""
+        return "sub"
+
+    def get_user_id(self, details: Any, response: Any) -> str:  # noqa: ARG002
+        """The verified `sub`."""
+        return str((self.id_token or {})["sub"])
+
+    def get_legacy_user_identifiers(self, details: Any, response: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """None: nobody was ever known by anything else."""
+        return []
+
+    def get_user_details(self, response: Mapping[str, Any]) -> dict[str, Any]:
+        """What EPROSPERA_USER_FIELDS lets into Django's user model."""
+        return dict(user_details(response))
+
+    def auth_allowed(self, response: Any, details: Mapping[str, Any]) -> bool:
+        """The base's lists of e-mail addresses and domains, for verified addresses only."""
+        verified = details.get("email", "") if response.get("email_verified") else ""
+        return bool(super().auth_allowed(response, {**details, "email": verified}))
+
+    def extra_data(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Nothing: python-social-auth would keep it in plain text. The tokens are in the connection."""
+        return {}
+
+    def get_key_and_secret(self) -> tuple[str, str]:
+        """The client's id and secret."""
+        return conf.client_id, conf.client_secret
+
+    def oidc_endpoint(self) -> str:
+        """EPROSPERA_BASE_URL."""
+        return conf.EPROSPERA_BASE_URL
+
+    def id_token_issuer(self) -> str:
+        """EPROSPERA_BASE_URL: the origin is the issuer."""
+        return conf.EPROSPERA_BASE_URL
+
+    def get_request_state(self) -> Any:
+        """The state that `auth_complete` has read."""
+        return self.data.get("state")
+
+    def _state_lifetime(self) -> int:
+        return LIFETIME
+
+    def request(self, url: str, **options: Any) -> Any:
+        """For steps of a site that call the provider through the base: the same bounds as everything else."""
+        return bounded_request(self, url, **options)
+
+    # Failing
+
+    @property
+    def _request(self) -> HttpRequest:
+        request = self.strategy.request
+        assert request is not None
+        return request  # type: ignore[no-any-return]
+
+    def _current_user_id(self) -> str:
+        return str(self._request.user.pk) if self._request.user.is_authenticated else ""
+
+    def _guarded(self, stage: str, step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except CAUGHT as error:
+            if self.strategy.request is None:
+                raise
+            return error_page(self._request, error, stage=stage, again=None if stage == "disconnect" else self._again())
+
+    def _again(self) -> Again:
+        begun = self._transaction or Transaction()
+        action = reverse(f"{NAMESPACE}:begin", args=[self.name])
+        return Again(action, begun.next, begun.prompt, begun.max_age)

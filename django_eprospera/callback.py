@@ -1,0 +1,59 @@
+"""What did the browser bring back from the provider? Its parameters, read once and within bounds. No models, no network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from django_eprospera.errors import SignInRefused
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+__all__ = ["Callback"]
+
+_STAGE: Final = "callback"
+_LONGEST_CODE: Final = 2048
+# The error codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6, by what they mean to us.
+_OURS: Final = frozenset({"invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type"})
+_PASSING: Final = frozenset({"server_error", "temporarily_unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """The authorization response (RFC 6749 section 4.1.2, RFC 9207), taken from the query alone: that is what we ask for."""
+
+    state: str = field(repr=False)
+    code: str = field(repr=False)
+    error: str
+    issuer: str | None
+
+    @classmethod
+    def read(cls, query: QueryDict) -> Callback:
+        """Raises SignInRefused when a parameter is there twice, or there is no state."""
+        if any(len(query.getlist(name)) > 1 for name in ("state", "code", "error", "iss")):
+            raise SignInRefused("duplicate_parameter", _STAGE)
+        state = query.get("state", "")
+        if not state:
+            raise SignInRefused("missing_parameter", _STAGE)
+        return cls(state, query.get("code", ""), query.get("error", ""), query.get("iss"))
+
+    def check_issuer(self, issuer: str, *, required: bool) -> None:
+        """Raises SignInRefused when the response names another issuer, or none where one is `required`."""
+        if self.issuer != issuer if self.issuer is not None else required:
+            raise SignInRefused("iss", _STAGE)
+
+    def usable_code(self) -> str:
+        """The code. Raises SignInRefused for an error of the provider, and when there is no code that can be one."""
+        if self.error == "access_denied":
+            raise SignInRefused("access_denied", _STAGE)
+        if self.error in _OURS:
+            raise SignInRefused("client_refused", _STAGE)
+        if self.error:
+            raise SignInRefused("provider_unavailable" if self.error in _PASSING else "provider_error", _STAGE)
+        if not self.code:
+            raise SignInRefused("missing_parameter", _STAGE)
+        if len(self.code) > _LONGEST_CODE or not re.fullmatch(r"[\x21-\x7e]+", self.code):
+            raise SignInRefused("invalid_parameter", _STAGE)
+        return self.code

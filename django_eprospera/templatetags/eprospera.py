@@ -1,0 +1,38 @@
+"""`{% load eprospera %}`: the button that begins a sign-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.urls import reverse
+from social_django.views import NAMESPACE
+
+from django_eprospera.recent_sign_in import safe_next
+
+__all__ = ["eprospera_sign_in"]
+
+register = template.Library()
+
+
+@register.inclusion_tag("django_eprospera/sign_in_button.html", takes_context=True)
+def eprospera_sign_in(
+    context: dict[str, Any], next: str = "", label: str = "", prompt: str = "", max_age: int | None = None  # noqa: A002
+) -> dict[str, Any]:
+    """The button as a form: `{% eprospera_sign_in %}`, `{% eprospera_sign_in next="/x/" label=_("Join") prompt="consent" %}`.
+
+    `next` is where the sign-in leads, without it the page's own `?next=`; only places on this site. `prompt` is `consent`
+    (choose again what to share) or `login` (sign in afresh), `max_age` how many seconds ago one may have signed in.
+    """
+    request = context.get("request")
+    if not next and request is not None:
+        next = safe_next(request, request.GET.get(REDIRECT_FIELD_NAME, ""))  # noqa: A001
+    return {
+        "action": reverse(f"{NAMESPACE}:begin", args=["eprospera"]),
+        "csrf_token": context.get("csrf_token"),
+        "next": next,
+        "label": label,
+        "prompt": prompt,
+        "max_age": max_age,
+    }
