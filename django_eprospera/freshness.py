@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDED",
+    "NOT_GRANTED",
     "SCOPES",
     "Freshness",
     "claim",
@@ -62,6 +63,9 @@ SCOPES: Final[dict[str, str]] = {
 
 # Causes of `reauthorize` that mean: consent is gone.
 ENDED: Final = (Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT)
+
+# The code of a resource whose scope is gone; `attempted_at` is then when that was noticed.
+NOT_GRANTED: Final = "not_granted"
 
 # Kinds of failure, the special before the general, and the code that is kept of each.
 _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -161,7 +165,7 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
     attempted_at = state.attempted_at if state else None
     error = state.error if state else ""
     if not granted:
-        error = "grant_gone" if has_ended(connection) else "not_granted"
+        error = "grant_gone" if has_ended(connection) else NOT_GRANTED
     old = synced_at is None or synced_at < timezone.now() - conf.EPROSPERA_STALE_AFTER
     remedy: _StrPromise | str
     if error:
@@ -199,7 +203,7 @@ def due(now: datetime) -> QuerySet[Connection]:
     Only those of the provider and client of the settings, whose grant is alive, and whom it is worth asking about.
     """
     states = ResourceState.objects.filter(connection=OuterRef("pk"))
-    old = states.filter(attempted_at__lt=now - conf.EPROSPERA_STALE_AFTER)
+    old = states.exclude(error=NOT_GRANTED).filter(attempted_at__lt=now - conf.EPROSPERA_STALE_AFTER)
     passing = states.filter(error__in=_PASSING, attempted_at__lt=now - _SOON)
     return Connection.objects.filter(
         Q(~Exists(states)) | Q(Exists(old)) | Q(Exists(passing)),

@@ -11,7 +11,7 @@ from django.db.models.signals import post_delete, post_init, post_save, pre_dele
 from django.dispatch import receiver
 from social_django.models import Partial
 
-from django_eprospera import documents, kyc, partials, signals, tasks
+from django_eprospera import documents, kyc, partials, prune, signals, tasks
 from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
 from django_eprospera.models import Connection, EntityConsent, EntityDocument, VerificationImage
 from django_eprospera.recent_sign_in import note_sign_in

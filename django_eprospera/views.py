@@ -64,7 +64,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
     connection = connection_of(request.user)
     if connection is not None:
         tokens.disconnect(connection, actor=connection.user)
-    text = _("Disconnected. What this site kept from e-Próspera was erased.")
+    text = _("Disconnected. The data fetched from e-Próspera was erased; decisions of reviews stay on record.")
     messages.success(request, text, fail_silently=True)
     return _back(request)
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import EprosperaError, GrantGone
-from django_eprospera.freshness import SCOPES, failure_code
+from django_eprospera.freshness import NOT_GRANTED, SCOPES, failure_code
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.signals import facts_synced
 from django_eprospera.sync.asking import Asker
@@ -117,8 +117,9 @@ def _skip(connection: Connection, resource: str, report: SyncReport) -> None:
     try:
         if resource == _RESOURCE.LEGAL_ENTITIES and withdraw_all(connection):
             report.changed.append(resource)
-        if connection.resources.filter(resource=resource).exists():
-            note(connection, resource, timezone.now(), "not_granted")
+        # Once: the time of the note is when the scope was found gone, from which erasure counts.
+        if connection.resources.filter(resource=resource).exclude(error=NOT_GRANTED).exists():
+            note(connection, resource, timezone.now(), NOT_GRANTED)
     except GrantGone:
         logger.info("connection %s was disconnected while it was synced", connection.pk)
 

@@ -1,0 +1,38 @@
+"""`manage.py eprospera_keep_alive`: tend the grants themselves. Revokes what has ended, renews what would lapse unused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from django_eprospera import tokens
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Parse, call both, count."""
+
+    help = (
+        "Revokes the tokens of ended connections at e-Próspera, and renews unused grants whose refresh token ends within "
+        "EPROSPERA_KEEP_ALIVE (nothing is renewed where that is None). For a daily timer."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--limit", type=int, default=1000, help="At most this many of either (1000).")
+
+    def handle(self, *_args: Any, limit: int, **_options: Any) -> None:
+        done, left = tokens.revoke_pending(limit)
+        self.stdout.write(_("%(done)d tokens revoked, %(left)d left to revoke.") % {"done": done, "left": left})
+        kept = tokens.keep_alive(limit)
+        self.stdout.write(
+            _("%(renewed)d grants renewed, %(gone)d found gone, %(failed)d failed for now.")
+            % {"renewed": kept.renewed, "gone": kept.gone, "failed": kept.failed}
+        )
+        if kept.failed:
+            raise CommandError(_("Some grants could not be renewed. They are tried again next time; the log says why."))

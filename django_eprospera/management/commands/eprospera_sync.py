@@ -1,0 +1,73 @@
+"""`manage.py eprospera_sync`: renew what is cached of connections. By default those that are stale; for a timer."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_eprospera.models import Connection
+from django_eprospera.sync.batch import sync_due, sync_each
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Iterator
+
+    from django_eprospera.sync import SyncReport
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Parse, sync one after the other, count. One that fails does not stop the others."""
+
+    help = "Fetches from e-Próspera what the connected people allow, and says what could not be had and why."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--stale", action="store_true", help="Connections whose data is stale (the default).")
+        which.add_argument("--all", action="store_true", help="Every connection that is not waiting for a new sign-in.")
+        which.add_argument("--user", help="The connection of one user, by username.")
+        which.add_argument("--connection", type=uuid.UUID, help="One connection, by its id.")
+        parser.add_argument("--limit", type=int, default=1000, help="At most this many connections (1000).")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        synced = partly = failed = 0
+        for pk, report in self._reports(options):
+            synced += 1
+            failed += report.failed_entirely
+            partly += bool(report.failed) and not report.failed_entirely
+            self._tell(pk, report, options["verbosity"])
+        self.stdout.write(
+            ngettext("%(count)d connection synced", "%(count)d connections synced", synced) % {"count": synced}
+            + _(", %(partly)d of them in part, %(failed)d not at all.") % {"partly": partly, "failed": failed}
+        )
+        if failed:
+            raise CommandError(_("Not everything could be fetched; the lines above say why."))
+
+    def _reports(self, options: dict[str, Any]) -> Iterator[tuple[uuid.UUID, SyncReport]]:
+        limit = options["limit"]
+        rows = Connection.objects.order_by("pk")
+        if options["user"]:
+            rows = rows.filter(**{f"user__{get_user_model().USERNAME_FIELD}": options["user"]})
+        elif options["connection"]:
+            rows = rows.filter(pk=options["connection"])
+        elif options["all"]:
+            rows = rows.filter(state=Connection.State.ACTIVE)
+        else:
+            return sync_due(limit)
+        found = list(rows.values_list("pk", flat=True)[:limit])
+        if not found and not options["all"]:
+            raise CommandError(_("There is no such connection."))
+        return sync_each(found)
+
+    def _tell(self, pk: uuid.UUID, report: SyncReport, verbosity: int) -> None:
+        if report.failed:
+            why = ", ".join(f"{resource}: {code}" for resource, code in report.failed.items())
+            self.stderr.write(f"{pk}  {why}")
+        elif verbosity > 1:
+            self.stdout.write(f"{pk}  {', '.join(report.changed) or _('nothing new')}")

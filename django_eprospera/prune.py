@@ -1,0 +1,174 @@
+"""What is no longer consented to, or belongs to nobody, and is to be erased? Deletes; asks the provider nothing.
+
+Withdrawn consent stops use at once, elsewhere. Here its data is erased, EPROSPERA_ERASE_AFTER later. Decisions of reviews and
+the audit chain stay: they are the site's own record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.db import IntegrityError, router, transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from django_eprospera import audit, documents
+from django_eprospera.conf import conf
+from django_eprospera.freshness import ENDED, NOT_GRANTED, SCOPES
+from django_eprospera.models import (
+    AuditEntry,
+    Connection,
+    EntityConsent,
+    EntityDocument,
+    IdVerification,
+    LegalEntity,
+    NaturalPerson,
+    Residency,
+    ResourceState,
+    VerificationImage,
+)
+from django_eprospera.transactions import prune_abandoned
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+__all__ = ["Pruned", "erase_unshared", "prune"]
+
+_RESOURCE = ResourceState.Resource
+_FACTS: Final[dict[str, type[NaturalPerson | Residency | IdVerification]]] = {
+    _RESOURCE.NATURAL_PERSON: NaturalPerson,
+    _RESOURCE.RESIDENCY: Residency,
+    _RESOURCE.ID_VERIFICATION: IdVerification,
+}
+# A younger file may be one whose row is just being written.
+_WRITING: Final = timedelta(hours=1)
+_BATCH: Final = 500
+
+
+@dataclass(slots=True)
+class Pruned:
+    """How many of each were erased, or would be: consents to companies, companies, facts of a person, documents, files that
+    belong to no row, and rows of sign-ins that were begun and never finished (not counted beforehand)."""
+
+    consents: int = 0
+    entities: int = 0
+    facts: int = 0
+    documents: int = 0
+    files: int = 0
+    sign_ins: int = 0
+
+
+def prune(*, dry_run: bool = False) -> Pruned:
+    """Erase what is due. With `dry_run` only count it."""
+    count = Pruned()
+    before = timezone.now() - conf.EPROSPERA_ERASE_AFTER
+    _erase_facts(before, count, dry_run=dry_run)
+    _erase_documents(before, count, dry_run=dry_run)
+    _erase_consents(before, count, dry_run=dry_run)
+    for name in _orphans():
+        count.files += 1
+        if not dry_run:
+            documents.storage().delete(name)
+    if not dry_run:
+        count.sign_ins = prune_abandoned()
+    return count
+
+
+def erase_unshared(entity_id: uuid.UUID) -> bool:
+    """Erase a company with its documents if nobody shares it, or did until lately. Returns whether it was erased."""
+    try:
+        with transaction.atomic(using=router.db_for_write(LegalEntity)):
+            # A write first: SQLite then reads what stays true until the end. Elsewhere the foreign key has the last word.
+            rows = LegalEntity.objects.filter(
+                ~Exists(EntityConsent.objects.filter(entity=OuterRef("pk"))), pk=entity_id
+            )
+            if not rows.update(updated_at=F("updated_at")):
+                return False
+            entity = LegalEntity.objects.get(pk=entity_id)
+            audit.record(AuditEntry.Action.ERASED, entity, detail={"cause": "not_shared"})
+            entity.delete()
+    except IntegrityError:
+        return False  # shared again in this very moment
+    return True
+
+
+def _erase_consents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
+    expired = EntityConsent.objects.filter(withdrawn_at__lt=before)
+    others = EntityConsent.objects.filter(entity=OuterRef("pk")).filter(
+        Q(withdrawn_at=None) | Q(withdrawn_at__gte=before)
+    )
+    count.consents = expired.count()
+    unshared = list(LegalEntity.objects.filter(~Exists(others)).values_list("pk", flat=True))
+    if dry_run:
+        count.entities = len(unshared)
+        return
+    expired.delete()
+    # Most went with their last consent; these are what is left of them.
+    for entity_id in unshared:
+        erase_unshared(entity_id)
+    count.entities = len(unshared) - LegalEntity.objects.filter(pk__in=unshared).count()
+
+
+def _erase_facts(before: datetime, count: Pruned, *, dry_run: bool) -> None:
+    for resource, model in _FACTS.items():
+        for connection in _withdrawn(resource, before).filter(Exists(model.objects.filter(connection=OuterRef("pk")))):
+            count.facts += 1
+            if not dry_run:
+                with transaction.atomic(using=router.db_for_write(Connection)):
+                    model.objects.filter(connection=connection).delete()
+                    _note_erased(connection, resource)
+
+
+def _erase_documents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
+    readers = Connection.objects.filter(scope__contains=SCOPES[_RESOURCE.ENTITY_DOCUMENTS]).exclude(_ended(before))
+    read = EntityConsent.objects.filter(withdrawn_at=None, connection__in=readers, entity=OuterRef("entity"))
+    for connection in _withdrawn(_RESOURCE.ENTITY_DOCUMENTS, before):
+        shared = connection.entity_consents.values("entity")
+        unread = list(EntityDocument.objects.filter(~Exists(read), entity__in=shared))
+        count.documents += len(unread)
+        if unread and not dry_run:
+            with transaction.atomic(using=router.db_for_write(Connection)):
+                for document in unread:
+                    document.delete()
+                _note_erased(connection, _RESOURCE.ENTITY_DOCUMENTS)
+
+
+def _withdrawn(resource: str, before: datetime) -> QuerySet[Connection]:
+    """Connections which may not use the resource since before then: the scope is gone, or the whole grant is."""
+    noticed = ResourceState.objects.filter(
+        connection=OuterRef("pk"), resource=resource, error=NOT_GRANTED, attempted_at__lt=before
+    )
+    without_scope = Q(Exists(noticed)) & ~Q(scope__contains=SCOPES[resource])
+    return Connection.objects.filter(without_scope | _ended(before))
+
+
+def _ended(before: datetime) -> Q:
+    return Q(state=Connection.State.REAUTHORIZE, state_cause__in=ENDED, state_changed_at__lt=before)
+
+
+def _note_erased(connection: Connection, resource: str) -> None:
+    ResourceState.objects.filter(connection=connection, resource=resource).update(synced_at=None)
+    audit.record(AuditEntry.Action.ERASED, connection, detail={"cause": "not_granted", "resource": resource})
+
+
+def _orphans() -> Iterator[str]:
+    """Names of sealed files that belong to no row."""
+    storage, young = documents.storage(), timezone.now() - _WRITING
+    try:
+        names = [
+            f"{documents.FOLDER}/{name}" for name in storage.listdir(documents.FOLDER)[1] if name.endswith(".sealed")
+        ]
+    except FileNotFoundError:
+        return
+    for start in range(0, len(names), _BATCH):
+        batch = names[start : start + _BATCH]
+        owned: set[str] = set()
+        for model in (VerificationImage, EntityDocument):
+            owned.update(model.objects.filter(storage_name__in=batch).values_list("storage_name", flat=True))
+        yield from (name for name in batch if name not in owned and storage.get_modified_time(name) < young)
