@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "social_django",
     "django_eprospera",
+    "tests.notebook",  # a site's own models with sealed fields
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
