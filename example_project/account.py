@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.urls import reverse
 from django.utils.formats import date_format
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from django_eprospera import access, kyc, scopes
@@ -111,7 +110,8 @@ def _fill(account: Account, connection: Connection, user: Any) -> None:
             images = [image for image in check.images.all() if image.storage_name]
             account.images = [Link(image.get_kind_display(), _url("image", image)) for image in images]
             account.face = next((_url("image", image) for image in images if image.kind == image.Kind.FACE), "")
-        account.companies = [_company(user, entity) for entity in readable_entities(user)]
+        companies = [_company(user, entity) for entity in readable_entities(user)]
+        account.companies = sorted(companies, key=lambda company: company.name.casefold())
     except SealedValueError:
         account.unreadable = True
 
@@ -154,9 +154,18 @@ def _residency(residency: Residency) -> list[Row]:
 
 
 def _verification(verification: IdVerification) -> list[Row]:
+    documents = {
+        "passport": _("passport"),
+        "national_id": _("national identity card"),
+        "drivers_license": _("driving licence"),
+        "residence_permit": _("residence permit"),
+        "visa": _("visa"),
+    }
+    # Of a kind that came into the world after this list, the provider's own word is shown.
+    kind = verification.document_type
     return _rows(
-        (_("Document"), (verification.document_type or "").replace("_", " ")),
-        (_("Status"), verification.status),
+        (_("Document"), documents.get(kind, kind) if kind else ""),
+        (_("Status"), _("approved") if verification.status == "approved" else verification.status),
         (_("Checked"), _day(verification.date)),
     )
 
@@ -187,4 +196,5 @@ def _masked(text: str | None) -> str:
 def _day(value: date | None) -> str:
     if value is None:
         return ""
-    return date_format(localtime(value) if isinstance(value, datetime) else value)
+    # The provider's days are midnights in UTC: in another zone they would be the day before.
+    return date_format(value.astimezone(UTC) if isinstance(value, datetime) else value)

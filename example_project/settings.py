@@ -20,11 +20,13 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from example_project.access_log import without_query
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def _words(name: str, default: str = "", separator: str | None = ",") -> list[str]:
-    return [word.strip() for word in os.environ.get(name, default).split(separator) if word.strip()]
+    return [word.strip() for word in (os.environ.get(name) or default).split(separator) if word.strip()]
 
 
 DEBUG = os.environ.get("DEBUG", "").strip().lower() in {"1", "true", "yes", "on"}
@@ -147,6 +149,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"without_query": {"()": lambda: without_query}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "requests": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_query"]},
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"django.server": {"handlers": ["requests"], "level": "INFO", "propagate": False}},
 }
