@@ -92,6 +92,7 @@ def account_of(user: Any) -> Account:
     _fill(account, connection, user)
     review = kyc.status_for(user)
     account.kyc = access.kyc(user).message
+    # This site tells people the reviewer's reason.
     if review and review.status == review.Status.REJECTED and (decision := review.decisions.first()):
         account.kyc_reason = decision.reason
     return account

@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from example_project import views
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("favicon.ico", RedirectView.as_view(url="/static/example_project/mark.svg")),  # asked for by the admin's pages
     path("account/", views.account, name="account"),
     path("members/", views.members, name="members"),
     path("vault/", views.vault, name="vault"),
