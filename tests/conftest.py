@@ -31,3 +31,12 @@ def sandbox(sandbox_process, settings):
     settings.SOCIAL_AUTH_EPROSPERA_KEY = sandbox_process.client_id
     settings.SOCIAL_AUTH_EPROSPERA_SECRET = sandbox_process.client_secret
     return sandbox_process
+
+
+@pytest.fixture
+def media(settings, tmp_path):
+    """The folder of this test's sealed files, and of no other's."""
+    settings.MEDIA_ROOT = tmp_path
+    folder = tmp_path / "eprospera"
+    folder.mkdir()
+    return folder
