@@ -33,7 +33,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Exchange", "Limits", "TooLarge", "open_session", "shared_session"]
+__all__ = ["Exchange", "Limits", "TooLarge", "current", "open_session", "shared_session"]
 
 # What status line, headers and the framing of chunks may weigh beside the body.
 _OVERHEAD = 128 * 1024
@@ -109,6 +109,7 @@ class Exchange:
         raise refused
 
 
+# The exchange of this thread or greenlet, for the sockets that are deep inside urllib3.
 current: ContextVar[Exchange | None] = ContextVar("eprospera_exchange", default=None)
 
 
@@ -193,6 +194,13 @@ class _PlainConnection(HTTPConnection):
 class _TlsConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         return _connect(self)
+
+    def connect(self) -> None:
+        super().connect()
+        if not isinstance(self.sock, TlsSocket):  # someone replaced the TLS of urllib3, or a proxy wants TLS within TLS
+            self.close()
+            msg = "no deadline can be kept on this kind of socket"
+            raise ssl.SSLError(msg)
 
     @property
     def is_connected(self) -> bool:
