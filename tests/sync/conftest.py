@@ -1,0 +1,27 @@
+"""What the tests of the sync share: real rows, real files in a folder of their own, and counters at nothing."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def everything_is_real(transactional_db, media):
+    """Transactions commit, and files lie in a folder that starts empty."""
+
+
+@pytest.fixture
+def provider(sandbox):
+    """The sandbox, which has counted nothing yet."""
+    sandbox.control("stats", "DELETE")
+    return sandbox
+
+
+@pytest.fixture
+def asked(provider):
+    """How often the provider was asked for a path (or one that begins with it) since the last call."""
+
+    def count(path):
+        counters = provider.control("stats")["counters"]
+        provider.control("stats", "DELETE")
+        return sum(number for name, number in counters.items() if path in name)
+
+    return count
