@@ -68,6 +68,7 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
 
     descriptor_class = _SealedAttribute
     attname: str
+    column: str
     name: str
     model: type[models.Model]
 
