@@ -118,6 +118,7 @@ def _answer(server: Server, options: Options, directory: Path) -> None:
     for uri in options.redirect_uris:
         _say(f"redirect URI   {uri}")
     _say(f"state          {'kept in ' + str(options.data_dir) if options.data_dir else 'forgotten at exit'}")
+    _say(f"listening on   {options.host}:{options.port}")
     _say(f"e-Próspera sandbox on {options.issuer}")
     server.serve_forever()
 

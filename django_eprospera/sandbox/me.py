@@ -35,6 +35,7 @@ def _opens_with(scope: str) -> Callable[[_Answer], _Answer]:
     """Lets a request in that carries a good access token with `scope`, and hands the token to the view."""
 
     def decorate(view: _Answer) -> _Answer:
+        @csrf_exempt
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             kind, _, value = request.headers.get("Authorization", "").partition(" ")
@@ -62,7 +63,6 @@ def _lacks(scope: str) -> JsonResponse:
     return _challenge(f"missing_scopes: {scope}", state.switches().missing_scope_status, challenge)
 
 
-@csrf_exempt
 @require_http_methods(["GET", "POST"])
 @_opens_with(scopes.OPENID)
 def userinfo(_request: HttpRequest, token: AccessToken) -> HttpResponse:

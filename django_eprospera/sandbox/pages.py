@@ -146,12 +146,12 @@ def static(_request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-def bad_request(_request: HttpRequest, _exception: Exception) -> HttpResponse:
+def bad_request(_request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django names it
     """Nonsense, or a host name that is not ours."""
     return JsonResponse({"error": "invalid_request"}, status=400)
 
 
-def not_found(_request: HttpRequest, _exception: Exception) -> HttpResponse:
+def not_found(_request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django names it
     """No such address."""
     return JsonResponse({"error": "Not found"}, status=404)
 

@@ -1,0 +1,256 @@
+"""The control API: faults, lies, changes and counters."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import jwt
+import pytest
+import requests
+
+from tests.sandbox_process import ALL_SCOPES, KITES, LUCIA, NADIA, SAMUEL
+
+PERSON = "/api/v1/me/natural-person"
+
+
+def post(sandbox, path, **more):
+    return requests.post(f"{sandbox.url}/_sandbox/{path}", **more)
+
+
+def test_health(sandbox):
+    assert sandbox.control("health") == {"status": "ok", "issuer": sandbox.url}
+
+
+def test_counters_by_path_status_and_grant(sandbox):
+    tokens = sandbox.sign_in()
+    sandbox.refresh(tokens["refresh_token"])
+    sandbox.refresh("rt_unknown")
+    sandbox.get(PERSON, tokens["access_token"])
+    sandbox.get(PERSON)
+    stats = sandbox.control("stats")
+    assert (stats["refresh_requests"], stats["refreshes"], stats["refresh_token_reuse"]) == (2, 1, 0)
+    assert stats["counters"][f"GET {PERSON} 200"] == 1
+    assert stats["counters"][f"GET {PERSON} 401"] == 1
+    assert stats["counters"]["grant authorization_code 200"] == 1
+    assert stats["grants_alive"] == 1
+    sandbox.control("stats", "DELETE")
+    assert sandbox.control("stats")["counters"] == {}
+
+
+def test_a_fault_takes_the_place_of_so_many_answers(sandbox):
+    token = sandbox.mint()[0]["access_token"]
+    sandbox.fault(PERSON, status=429, body='{"error": "Rate limit exceeded"}', headers={"X-Kind": "fault"}, times=2)
+    answers = [sandbox.get(PERSON, token) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [429, 429, 200]
+    assert (answers[0].json(), answers[0].headers["X-Kind"]) == ({"error": "Rate limit exceeded"}, "fault")
+    assert "Retry-After" not in answers[0].headers
+
+
+def test_a_fault_lasts_until_it_is_cleared_and_may_name_many_paths(sandbox):
+    sandbox.fault("/api/v1/me/*", status=500)
+    token = sandbox.mint()[0]["access_token"]
+    for path in (PERSON, f"{PERSON}/residency", "/api/v1/me/legal-entities"):
+        assert sandbox.get(path, token).status_code == 500
+    assert sandbox.get("/api/oauth/userinfo", token).status_code == 200
+    sandbox.control("faults", "DELETE")
+    assert sandbox.get(PERSON, token).status_code == 200
+
+
+def test_a_fault_may_name_method_and_form(sandbox):
+    sandbox.fault("/api/oauth/token", method="POST", form={"grant_type": "refresh_token"}, status=503)
+    tokens = sandbox.sign_in()
+    assert sandbox.refresh(tokens["refresh_token"]).status_code == 503
+    sandbox.control("faults", "DELETE")
+    assert sandbox.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_an_answer_can_be_lost_after_the_request_was_carried_out(sandbox):
+    tokens = sandbox.mint()[0]
+    sandbox.fault("/api/oauth/token", drop=True, after=True, times=1)
+    with pytest.raises(requests.ConnectionError):
+        sandbox.refresh(tokens["refresh_token"])
+    assert sandbox.control("stats")["refreshes"] == 1
+    assert sandbox.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_a_connection_can_be_cut_before_anything_happens(sandbox):
+    tokens = sandbox.mint()[0]
+    sandbox.fault("/api/oauth/token", drop=True, times=1)
+    with pytest.raises(requests.ConnectionError):
+        sandbox.refresh(tokens["refresh_token"])
+    assert sandbox.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_a_real_answer_can_be_late(sandbox):
+    sandbox.fault(PERSON, delay=0.3, times=1)
+    before = time.monotonic()
+    assert sandbox.get(PERSON, sandbox.mint()[0]["access_token"]).status_code == 200
+    assert time.monotonic() - before >= 0.3
+
+
+def test_an_answer_can_drip(sandbox):
+    sandbox.fault(PERSON, status=200, body="0123456789", drip=0.05, times=1)
+    with requests.get(sandbox.url + PERSON, stream=True) as response:
+        before = time.monotonic()
+        assert b"".join(response.iter_content(1)) == b"0123456789"
+    assert time.monotonic() - before >= 0.3
+
+
+def test_an_answer_can_be_large(sandbox):
+    sandbox.fault(PERSON, status=200, body="x" * 1000, repeat=3000, times=1)
+    assert len(sandbox.get(PERSON).content) == 3_000_000
+
+
+@pytest.mark.parametrize("body", [{"status": 500}, {"path": "x"}, {"path": "/x", "colour": "red"}])
+def test_a_fault_that_makes_no_sense_is_refused(sandbox, body):
+    response = post(sandbox, "faults", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "switches", [{"colour": "red"}, {"missing_scope_status": 402}, {"consent": True}, {"access_token_seconds": "9"}]
+)
+def test_a_switch_that_makes_no_sense_is_refused(sandbox, switches):
+    before = sandbox.control("switches")
+    assert post(sandbox, "switches", json=switches).status_code == 400
+    assert sandbox.control("switches") == before
+
+
+def test_switches_go_back_to_the_start(sandbox):
+    assert sandbox.control("switches", access_token_seconds=7)["access_token_seconds"] == 7
+    assert sandbox.sign_in()["expires_in"] == 7
+    assert sandbox.control("switches", "DELETE")["access_token_seconds"] == 3600
+
+
+def test_a_persona_can_be_changed_and_changed_back(sandbox):
+    token = sandbox.mint()[0]["access_token"]
+    sandbox.control(f"personas/{LUCIA}", "POST", person={"surname": "Otra", "address": {"city": "Otra"}}, claims={"email": "otra@example.test"})
+    person = sandbox.get(PERSON, token).json()
+    assert (person["surname"], person["givenName"]) == ("Otra", "Lucía")
+    assert (person["address"]["city"], person["address"]["country"]) == ("Otra", "Honduras")
+    assert sandbox.get("/api/oauth/userinfo", token).json()["email"] == "otra@example.test"
+    sandbox.control(f"personas/{LUCIA}", "POST", person=None, check=None)
+    assert sandbox.get(PERSON, token).json() is None
+    assert sandbox.get(f"{PERSON}/id-verification", token).json()["id"] is None
+    sandbox.control(f"personas/{LUCIA}", "POST")
+    assert sandbox.get(PERSON, token).json()["surname"] == "Ejemplo"
+
+
+def test_a_persona_who_was_nobody_can_become_a_resident(sandbox):
+    active = {"effectiveDate": "2026-11-01T00:00:00.000Z", "terminationDate": None, "residencyType": "Resident", "version": "v1"}
+    sandbox.control(f"personas/{NADIA}", "POST", residency={"wasEverResident": True, "activeResidency": active})
+    token = sandbox.mint(NADIA)[0]["access_token"]
+    assert sandbox.get(f"{PERSON}/residency", token).json()["activeResidency"] == active
+
+
+def test_minted_grants_are_like_those_from_the_front_door(sandbox):
+    minted = sandbox.mint(SAMUEL, count=40, access_token_expires_in=120)
+    assert len({grant["access_token"] for grant in minted}) == len({grant["refresh_token"] for grant in minted}) == 40
+    assert sandbox.get("/api/oauth/userinfo", minted[7]["access_token"]).json()["sub"] == SAMUEL
+    assert "id_token" in sandbox.refresh(minted[7]["refresh_token"]).json()
+    assert sandbox.control("stats")["grants_alive"] == 40
+
+
+@pytest.mark.parametrize(
+    "body", [{"sub": "nobody"}, {}, {"sub": LUCIA, "scopes": "root"}, {"sub": LUCIA, "count": 0}, {"sub": LUCIA, "count": "many"}]
+)
+def test_minting_nonsense_is_refused(sandbox, body):
+    assert post(sandbox, "grants", json=body).status_code == 400
+
+
+def test_reset_forgets_everything_but_the_keys(sandbox):
+    keys = sandbox.get("/.well-known/jwks.json").json()
+    tokens = sandbox.sign_in()
+    sandbox.control(f"personas/{LUCIA}", "POST", person=None)
+    sandbox.control("represent", sub=LUCIA, entity=KITES, active=False)
+    sandbox.fault(PERSON, status=500)
+    sandbox.control("tamper", "POST", userinfo={"sub": "x"})
+    sandbox.control("reset")
+    assert sandbox.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert sandbox.get(PERSON, sandbox.mint()[0]["access_token"]).json()["surname"] == "Ejemplo"
+    assert sandbox.get("/.well-known/jwks.json").json() == keys
+
+
+# Lies
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"), [("own", "RS256"), ("foreign", "RS256"), ("none", "none"), ("public", "HS256")]
+)
+def test_id_tokens_can_be_signed_by_the_wrong_hand(sandbox, key, algorithm):
+    sandbox.control("tamper", "POST", id_token={"key": key})
+    token = sandbox.sign_in()["id_token"]
+    assert jwt.get_unverified_header(token)["alg"] == algorithm
+    published = jwt.PyJWKSet.from_dict(sandbox.get("/.well-known/jwks.json").json()).keys[0]
+    try:
+        jwt.decode(token, published, algorithms=["RS256"], audience=sandbox.client_id)
+        verified = True
+    except jwt.InvalidTokenError:
+        verified = False
+    assert verified is (key == "own")
+
+
+def test_claims_and_headers_can_be_changed_and_left_out(sandbox):
+    lies = {"claims": {"aud": "somebody-else", "nonce": None, "exp": 1}, "header": {"kid": None}}
+    sandbox.control("tamper", "POST", id_token=lies, token={"token_type": "MAC"}, userinfo={"sub": SAMUEL}, discovery={"issuer": "http://x"})
+    tokens = sandbox.sign_in()
+    claims = jwt.decode(tokens["id_token"], options={"verify_signature": False})
+    assert (claims["aud"], claims["exp"], "nonce" in claims) == ("somebody-else", 1, False)
+    assert "kid" not in jwt.get_unverified_header(tokens["id_token"])
+    assert tokens["token_type"] == "MAC"
+    assert sandbox.get("/api/oauth/userinfo", tokens["access_token"]).json()["sub"] == SAMUEL
+    assert sandbox.get("/.well-known/openid-configuration").json()["issuer"] == "http://x"
+    sandbox.control("tamper", "DELETE")
+    assert sandbox.get("/.well-known/openid-configuration").json()["issuer"] == sandbox.url
+
+
+# Who may control
+
+
+def test_a_web_page_cannot_control_the_sandbox(sandbox):
+    """A form, or text, is all that a page of another origin may send without asking first."""
+    assert post(sandbox, "reset", data={"a": "b"}).status_code == 415
+    assert post(sandbox, "reset", data="{}", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert requests.options(f"{sandbox.url}/_sandbox/reset").headers.get("Access-Control-Allow-Origin") is None
+
+
+def test_a_foreign_host_name_is_refused(sandbox):
+    assert requests.get(f"{sandbox.url}/_sandbox/stats", headers={"Host": "evil.example"}).status_code == 400
+    assert requests.get(f"{sandbox.url}/", headers={"Host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize("data", ["", "[]", "nonsense", '"text"'])
+def test_a_body_that_is_no_object_does_no_harm(sandbox, data):
+    response = post(sandbox, "switches", data=data, headers={"Content-Type": "application/json"})
+    assert response.status_code == (200 if data == "" else 400)
+
+
+def test_many_clients_at_once_are_served(sandbox):
+    minted = sandbox.mint(count=60)
+    statuses = []
+
+    def use(token):
+        statuses.append(sandbox.refresh(token).status_code)
+
+    threads = [threading.Thread(target=use, args=(grant["refresh_token"],)) for grant in minted]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert statuses == [200] * 60
+    assert sandbox.control("stats")["refreshes"] == 60
+
+
+def test_a_client_that_says_nothing_blocks_nobody(sandbox):
+    port = int(sandbox.url.rpartition(":")[2])
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    try:
+        assert sandbox.control("health")["status"] == "ok"
+    finally:
+        [each.close() for each in silent]
+
+
+def test_scopes_of_minted_grants_default_to_all(sandbox):
+    grant = sandbox.control("grants", "POST", sub=LUCIA)["grants"][0]
+    assert set(grant["scope"].split()) == set(ALL_SCOPES.split())

@@ -1,0 +1,150 @@
+"""The pages that a person sees: plain forms, one banner, two languages, nothing that runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.sandbox_process import KITES, LUCIA, ROBIN, TEO, hidden_fields, new_browser
+
+
+@pytest.fixture
+def pages(sandbox):
+    """The index, sign-in and consent pages and a refusal, as a browser gets them."""
+    return lambda language="en", persona=LUCIA: every_page(sandbox, language, persona)
+
+
+def every_page(sandbox, language, persona):
+    browser = new_browser(language)
+    index = browser.get(sandbox.url + "/")
+    sign_in = browser.get(f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters())
+    consent = browser.post(sign_in.url, data=[*hidden_fields(sign_in.text), ("sub", persona)])
+    refusal = browser.get(f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters(client_id="nobody"))
+    answer = browser.get(
+        f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters(response_mode="form_post", max_age="x")
+    )
+    assert "/consent?" in consent.url
+    return {"index": index, "sign_in": sign_in, "consent": consent, "refusal": refusal, "form_post": answer}
+
+
+def test_every_page_says_that_it_is_a_sandbox_in_the_browsers_language(pages):
+    for language, banner in {"en": "This is a sandbox for tests.", "es-HN,es;q=0.9": "Esto es un entorno de pruebas."}.items():
+        for name, page in pages(language).items():
+            assert banner in page.text, name
+            assert f'<html lang="{language[:2]}">' in page.text
+
+
+def test_scopes_are_explained_in_spanish_too(pages):
+    assert "See the companies that you choose to share" in pages()["consent"].text
+    spanish = pages("es")["consent"].text
+    assert "Ver las empresas que usted decida compartir" in spanish
+    assert "See " not in spanish
+    assert "Permitir" in spanish
+
+
+def test_pages_carry_no_script_and_forbid_it(pages):
+    for name, page in pages().items():
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"\son\w+=|style=|<style", page.text), name
+        assert ("<script" in page.text) is (name == "form_post")
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_markup_in_names_is_shown_and_not_run(pages):
+    for name, page in pages(persona=ROBIN).items():
+        assert "<script>alert" not in page.text, name
+        assert "Script <b>" not in page.text, name
+    consent = pages(persona=ROBIN)["consent"].text
+    assert "Orchard &lt;script&gt;" in consent
+
+
+def test_every_company_has_a_box_that_is_ticked(pages):
+    consent = pages()["consent"].text
+    boxes = re.findall(r'<input type="checkbox" name="entity" value="[^"]+" checked>', consent)
+    assert len(boxes) == 3
+    assert KITES in boxes[0]
+    assert consent.count("<label") == 3
+
+
+def test_without_an_entity_scope_nothing_is_offered_to_share(sandbox):
+    browser = new_browser()
+    sandbox.sign_in(scopes="openid", browser=browser)
+    page = browser.get(f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters("openid"))
+    assert "/consent?" in page.url
+    assert 'name="entity"' not in page.text
+
+
+def test_the_consent_page_is_not_open_to_the_signed_out(sandbox):
+    response = new_browser().get(f"{sandbox.url}/consent", params=sandbox.authorize_parameters())
+    assert "/sign-in?" in response.url
+
+
+@pytest.mark.parametrize("sub", ["", "nobody", "00000000-0000-4000-8000-000000000000"])
+def test_choosing_nobody_shows_the_page_again(sandbox, sub):
+    browser = new_browser()
+    page = browser.get(f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters())
+    page = browser.post(page.url, data=[*hidden_fields(page.text), ("sub", sub)])
+    assert "Please choose one of these people." in page.text
+
+
+def test_cookies_have_names_of_their_own(sandbox):
+    browser = new_browser()
+    sandbox.sign_in(browser=browser)
+    assert {cookie.name for cookie in browser.cookies} == {"eprospera_sandbox_session", "eprospera_sandbox_csrf"}
+    assert all(cookie.has_nonstandard_attr("HttpOnly") for cookie in browser.cookies)
+
+
+def test_the_index_explains_itself(sandbox):
+    text = new_browser().get(sandbox.url + "/").text
+    for words in ("/_sandbox/faults", "/api/v1/me/natural-person", sandbox.client_id, sandbox.redirect_uri, TEO, "missing_scope_status"):
+        assert words in text
+    assert sandbox.client_secret not in text
+
+
+def test_style_and_mark_are_served_and_nothing_else(sandbox):
+    assert sandbox.get("/static/style.css").headers["Content-Type"].startswith("text/css")
+    assert sandbox.get("/static/mark.svg").status_code == 200
+    for name in ("../settings.py", "..%2Fsettings.py", "other.css"):
+        assert sandbox.get(f"/static/{name}").status_code == 404
+
+
+@pytest.mark.browser
+def test_a_real_browser_gets_through_without_script_and_with_the_keyboard_alone(sandbox):
+    """Chromium sends an Origin, honours the content security policy, and follows redirects after forms as browsers do."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*flags, "--no-sandbox", "--disable-sync"])
+        try:
+            for mode in ("query", "form_post"):
+                context = browser.new_context(java_script_enabled=mode == "form_post")
+                page, reached = context.new_page(), []
+                context.route(
+                    "http://localhost:8000/**",
+                    lambda route, reached=reached: (reached.append(route.request), route.fulfill(status=200, body="back")),
+                )
+                parameters = sandbox.authorize_parameters(response_mode=mode)
+                query = "&".join(f"{name}={value}" for name, value in parameters.items())
+                page.goto(f"{sandbox.url}/api/oauth/authorize?{query}")
+                page.get_by_role("button", name=re.compile("Lucía")).focus()
+                page.keyboard.press("Enter")
+                page.get_by_label(re.compile("Invented Kites")).focus()
+                page.keyboard.press("Space")
+                page.get_by_role("button", name="Allow").focus()
+                page.keyboard.press("Enter")
+                page.wait_for_url("http://localhost:8000/**")
+                carried = reached[0].post_data if mode == "form_post" else reached[0].url
+                assert "code=" in carried
+                assert f"state={parameters['state']}" in carried
+                context.close()
+        finally:
+            browser.close()
+    stats = sandbox.control("stats")["counters"]
+    assert stats["POST /consent 200"] == stats["POST /consent 303"] == 1
