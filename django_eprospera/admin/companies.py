@@ -1,0 +1,66 @@
+"""The admin of companies: what the provider says of them, who shares them, and their documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import Count, Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from django_eprospera.admin.read_only import FactsAdmin, may_see_personal_data
+from django_eprospera.admin.rows import row
+from django_eprospera.models import LegalEntity
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+__all__: list[str] = []
+
+
+@admin.register(LegalEntity)
+class LegalEntityAdmin(FactsAdmin):
+    """Companies, masked, with consents and documents."""
+
+    list_display = ("entity_id", "type", "permit_number", "shared_by", "updated_at")
+    list_filter = ("type",)
+    ordering: ClassVar[Any] = ("-updated_at",)
+    groups: ClassVar[Any] = (
+        (_("Company"), ("name", "extension", "type", "option_id", "entity_id", "resident_permit_number")),
+        (_("Life"), ("formation_date", "registration_date", "dissolution_date", "created_at", "updated_at")),
+        (_("Principal office"), ("principal_office_address",)),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Count with the list who shares each company now."""
+        now = Count("consents", filter=Q(consents__withdrawn_at=None))
+        return super().get_queryset(request).annotate(sharing=now)
+
+    @admin.display(description=_("resident permit number"))
+    def permit_number(self, obj: LegalEntity) -> str:
+        """The masked number; one that does not open says so, and spoils no list."""
+        return str(row(obj, "resident_permit_number", unmasked=False).value)
+
+    @admin.display(description=_("shared by"), ordering="sharing")
+    def shared_by(self, obj: Any) -> int:
+        """How many people share it now."""
+        return int(obj.sharing)
+
+    def page_context(self, request: HttpRequest, obj: LegalEntity) -> dict[str, Any]:
+        """Add consents and documents; the files open through the audited view."""
+        may_open = may_see_personal_data(request)
+        files = [
+            {
+                "name": document.slug or _("document"),
+                "url": reverse(f"{self.admin_site.name}:django_eprospera_document", args=[document.pk])
+                if may_open and document.storage_name
+                else "",
+                "size": document.size,
+                "fetched_at": document.fetched_at,
+                "error": document.error,
+            }
+            for document in obj.documents.order_by("created_at", "pk")
+        ]
+        consents = obj.consents.select_related("connection__user").order_by("shared_at")
+        return {"files": files, "files_title": _("Documents"), "consents": consents}

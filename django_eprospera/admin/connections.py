@@ -1,0 +1,135 @@
+"""The admin of connections: who is connected, who has to sign in again, and how fresh the facts are. Shows no token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.db.models import Max, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from django_eprospera import scopes, tasks, tokens
+from django_eprospera.admin.read_only import FactsAdmin, ReadOnlyAdmin
+from django_eprospera.admin.rows import MASK, Row, Section
+from django_eprospera.freshness import freshness
+from django_eprospera.models import Connection, PendingRevocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+    from django.utils.safestring import SafeString
+
+__all__: list[str] = []
+
+_RELATED = ("natural_person", "residency", "id_verification")
+
+
+@admin.register(Connection)
+class ConnectionAdmin(FactsAdmin):
+    """Connections. The permission to change one allows to sync it, the permission to delete one to disconnect it."""
+
+    list_display = ("user", "subject", "standing", "access_token_expires_at", "refresh_token_expires_at", "last_sync")
+    list_filter = ("state", "state_cause")
+    list_select_related = ("user",)
+    ordering: ClassVar[Any] = ("-signed_in_at",)
+    actions = ("sync_now", "disconnect")
+    groups: ClassVar[Any] = (
+        (_("Grant"), ("user", "issuer", "sub", "client_id", "state", "state_cause", "state_changed_at")),
+        (_("Sign-in"), ("created_at", "signed_in_at", "auth_time", "used_at")),
+        (_("Tokens"), ("access_token_expires_at", "refresh_token_expires_at", "generation")),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
+        """Read the time of the last good answer with the list."""
+        rows: QuerySet[Connection] = super().get_queryset(request)
+        return rows.annotate(last_synced=Max("resources__synced_at"))
+
+    @admin.display(description=_("subject"))
+    def subject(self, obj: Connection) -> str:
+        """The end of the opaque ID: enough to compare, not to copy."""
+        return f"{MASK}{obj.sub[-4:]}" if len(obj.sub) > 8 else MASK
+
+    @admin.display(description=_("state"), ordering="state")
+    def standing(self, obj: Connection) -> SafeString:
+        """The state, with its cause when the person has to sign in again."""
+        text = obj.get_state_display()
+        if obj.state != Connection.State.ACTIVE and obj.state_cause:
+            text = f"{text}: {obj.get_state_cause_display()}"
+        return format_html('<span class="eprospera-badge {}">{}</span>', obj.state, text)
+
+    @admin.display(description=_("last good answer"), ordering="last_synced")
+    def last_sync(self, obj: Any) -> Any:
+        """When the provider last gave a good answer to anything."""
+        return obj.last_synced
+
+    def has_sync_permission(self, request: HttpRequest) -> bool:
+        """Whether this member of staff may ask for a sync."""
+        return bool(request.user.has_perm("django_eprospera.change_connection"))
+
+    def has_disconnect_permission(self, request: HttpRequest) -> bool:
+        """Whether this member of staff may disconnect people."""
+        return bool(request.user.has_perm("django_eprospera.delete_connection"))
+
+    @admin.action(description=_("Sync now"), permissions=["sync"])
+    def sync_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        """Ask for a sync of each, at most once a minute."""
+        asked = sum(tasks.ask_for_sync(pk) for pk in queryset.order_by().values_list("pk", flat=True))
+        text = ngettext("%d connection is being synced.", "%d connections are being synced.", asked)
+        self.message_user(request, text % asked, messages.SUCCESS if asked else messages.WARNING)
+
+    @admin.action(description=_("Disconnect…"), permissions=["disconnect"])
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse:
+        """Ask first; then end each connection, erase its facts and revoke its tokens."""
+        chosen = list(queryset.select_related("user"))
+        if "confirmed" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "title": _("Disconnect?"),
+                "opts": self.opts,
+                "chosen": chosen,
+                "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            }
+            return TemplateResponse(request, "admin/django_eprospera/connection/disconnect.html", context)
+        for connection in chosen:
+            tokens.disconnect(connection, actor=cast("User", request.user))
+        text = ngettext("%d connection was ended and erased.", "%d connections were ended and erased.", len(chosen))
+        self.message_user(request, text % len(chosen), messages.SUCCESS)
+        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:django_eprospera_connection_changelist"))
+
+    def sections(self, obj: Connection, *, unmasked: bool) -> Iterator[Section]:
+        """Add what was granted."""
+        yield from super().sections(obj, unmasked=unmasked)
+        granted = [Row(name, str(label)) for name, label in scopes.LABELS.items() if name in obj.scopes]
+        unknown = [Row(name, "") for name in sorted(obj.scopes - set(scopes.LABELS))]
+        yield Section(str(_("Granted scopes")), tuple(granted + unknown))
+
+    def page_context(self, request: HttpRequest, obj: Connection) -> dict[str, Any]:
+        """Add freshness, links to the facts, and the buttons."""
+        related = [(name, getattr(obj, name, None)) for name in _RELATED]
+        return {
+            "freshness": freshness(obj),
+            "links": [(row._meta.verbose_name, self._url(row)) for _name, row in related if row is not None]
+            + [(consent.entity, self._url(consent.entity)) for consent in obj.entity_consents.select_related("entity")],
+            "page_actions": self.get_actions(request).values(),
+            "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+        }
+
+    def _url(self, row: Any) -> str:
+        return reverse(f"{self.admin_site.name}:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+@admin.register(PendingRevocation)
+class PendingRevocationAdmin(ReadOnlyAdmin):
+    """Tokens that wait to be revoked at the provider; the tokens themselves are not shown."""
+
+    list_display = ("created_at", "hint", "issuer", "client_id", "attempts", "not_before")
+    fields = list_display
+    readonly_fields = list_display
+    ordering: ClassVar[Any] = ("created_at",)

@@ -1,0 +1,53 @@
+"""How does staff open a sealed file? With the permission for personal data, and an audit entry for every look."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.http import require_safe
+
+from django_eprospera import audit, documents
+from django_eprospera.admin.read_only import may_see_personal_data
+from django_eprospera.errors import DocumentError, SealedValueError
+from django_eprospera.models import AuditEntry, EntityDocument, VerificationImage
+
+if TYPE_CHECKING:
+    import uuid
+
+    from django.http import HttpRequest, HttpResponse
+
+__all__ = ["document", "picture"]
+
+logger = logging.getLogger(__name__)
+
+
+@require_safe
+def picture(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One picture of an identity check."""
+    return _open(request, VerificationImage, pk)
+
+
+@require_safe
+def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One document of a company."""
+    return _open(request, EntityDocument, pk)
+
+
+def _open(request: HttpRequest, model: Any, pk: uuid.UUID) -> HttpResponse:
+    # The permission first, so that nobody else learns which files exist.
+    if not may_see_personal_data(request):
+        raise PermissionDenied
+    row = get_object_or_404(model, pk=pk)
+    audit.record(AuditEntry.Action.OPENED_FILE, row, actor=request.user)
+    try:
+        # A name of our own: the provider's would carry a person's or a company's into a download folder.
+        return documents.response(row, filename=f"{model._meta.model_name} {row.pk}")
+    except (DocumentError, SealedValueError) as error:
+        logger.error("%s %s was not shown: %s", model._meta.label, pk, error)  # noqa: TRY400 - the text says it all
+        answer = render(request, "django_eprospera/file_unavailable.html", status=409)
+        add_never_cache_headers(answer)
+        return answer

@@ -1,0 +1,101 @@
+"""The admin of what the provider says of people: details, residency, identity check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from django_eprospera.admin.read_only import FactsAdmin, may_see_personal_data
+from django_eprospera.admin.rows import row
+from django_eprospera.models import IdVerification, NaturalPerson, Residency
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+__all__ = ["ConnectionFactsAdmin"]
+
+
+class ConnectionFactsAdmin(FactsAdmin):
+    """Facts that belong to one connection."""
+
+    list_select_related = ("connection__user",)
+    ordering: ClassVar[Any] = ("connection__user__pk",)
+
+    @admin.display(description=_("user"), ordering="connection__user__pk")
+    def user(self, obj: Any) -> str:
+        """Whose facts they are."""
+        return str(obj.connection.user)
+
+    @admin.display(description=_("connection"))
+    def link(self, obj: Any) -> SafeString:
+        """Link to the connection."""
+        url = reverse(f"{self.admin_site.name}:django_eprospera_connection_change", args=[obj.connection_id])
+        return format_html('<a href="{}">{}</a>', url, obj.connection.get_state_display())
+
+
+@admin.register(NaturalPerson)
+class NaturalPersonAdmin(ConnectionFactsAdmin):
+    """Personal details, masked."""
+
+    list_display = ("user", "permit_number", "link")
+    groups: ClassVar[Any] = (
+        (_("Person"), ("name", "given_name", "surname", "date_of_birth", "sex", "country_of_birth", "citizenships")),
+        (_("Permit and contact"), ("resident_permit_number", "phone_number", "address")),
+    )
+
+    @admin.display(description=_("resident permit number"))
+    def permit_number(self, obj: NaturalPerson) -> str:
+        """The masked number; one that does not open says so, and spoils no list."""
+        return str(row(obj, "resident_permit_number", unmasked=False).value)
+
+
+@admin.register(Residency)
+class ResidencyAdmin(ConnectionFactsAdmin):
+    """Residency, masked."""
+
+    list_display = ("user", "link")
+    groups: ClassVar[Any] = (
+        (
+            _("Residency"),
+            ("residency_type", "effective_date", "termination_date", "was_ever_resident", "version"),
+        ),
+    )
+
+
+@admin.register(IdVerification)
+class IdVerificationAdmin(ConnectionFactsAdmin):
+    """Identity check, masked, with its pictures."""
+
+    list_display = ("user", "pictures", "link")
+    groups: ClassVar[Any] = ((_("Identity check"), ("status", "kind", "document_type", "date", "verification_id")),)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Read the pictures' rows together with the list."""
+        return super().get_queryset(request).prefetch_related("images")
+
+    @admin.display(description=_("pictures"))
+    def pictures(self, obj: IdVerification) -> str:
+        """Which pictures are here."""
+        return ", ".join(image.get_kind_display() for image in obj.images.all() if image.storage_name) or "–"
+
+    def page_context(self, request: HttpRequest, obj: IdVerification) -> dict[str, Any]:
+        """Add the pictures' rows; the files open through the audited view."""
+        may_open = may_see_personal_data(request)
+        files = [
+            {
+                "name": image.get_kind_display(),
+                "url": reverse(f"{self.admin_site.name}:django_eprospera_picture", args=[image.pk])
+                if may_open and image.storage_name
+                else "",
+                "size": image.size,
+                "fetched_at": image.fetched_at,
+                "error": image.error,
+            }
+            for image in obj.images.all()
+        ]
+        return {"files": files, "files_title": _("Pictures")}

@@ -1,0 +1,124 @@
+"""What do all of our admin pages share? Nothing is added, edited or deleted by hand; sealed values are masked until shown.
+
+Showing them is a POST that needs the permission `view_personal_data` and leaves an audit entry with the fields' names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.http import require_POST
+
+from django_eprospera import audit
+from django_eprospera.admin.rows import Section, rows, sealed_names
+from django_eprospera.models import AuditEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.models import Model
+    from django.urls import URLPattern
+    from django.utils.functional import _StrPromise
+
+    Admin = admin.ModelAdmin[Any]
+else:
+    Admin = admin.ModelAdmin
+
+__all__ = ["Admin", "FactsAdmin", "ReadOnlyAdmin", "may_see_personal_data"]
+
+Groups = tuple[tuple["str | _StrPromise", tuple[str, ...]], ...]
+
+
+def may_see_personal_data(request: HttpRequest) -> bool:
+    """Whether this member of staff may see personal data unmasked."""
+    return bool(request.user.has_perm("django_eprospera.view_personal_data"))
+
+
+class ReadOnlyAdmin(Admin):
+    """Rows that are looked at, never added, edited or deleted here."""
+
+    actions: Any = None
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002 - Django's signature
+        """Nobody adds what the provider says."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody edits what the provider says."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes by hand; but a user who is deleted takes these rows along, as far as permissions allow."""
+        match = request.resolver_match
+        own_page = match is not None and (match.url_name or "").startswith(
+            f"{self.opts.app_label}_{self.opts.model_name}_"
+        )
+        return not own_page and super().has_delete_permission(request, obj)
+
+
+class FactsAdmin(ReadOnlyAdmin):
+    """A page of facts in `groups`: a heading, and names of fields."""
+
+    groups: ClassVar[Groups] = ()
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page with the masks off."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_show"
+        show = path("<path:object_id>/show/", self.admin_site.admin_view(require_POST(self.show_view)), name=name)
+        return [show, *super().get_urls()]
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        """Show the row, masked."""
+        return self._page(request, self._wanted(request, object_id), unmasked=False)
+
+    def show_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the row unmasked, once, and note who looked at what."""
+        obj = self._wanted(request, object_id)
+        if not may_see_personal_data(request):
+            raise PermissionDenied
+        names = sealed_names(self.model, (name for _, group in self.groups for name in group))
+        audit.record(AuditEntry.Action.VIEWED, obj, actor=request.user, detail={"fields": names})
+        return self._page(request, obj, unmasked=True)
+
+    def sections(self, obj: Any, *, unmasked: bool) -> Iterator[Section]:
+        """Yield what the page shows."""
+        for title, names in self.groups:
+            yield Section(str(title), rows(obj, names, unmasked=unmasked))
+
+    def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return what the page shows besides its sections."""
+        return {}
+
+    def _wanted(self, request: HttpRequest, object_id: str) -> Model:
+        obj: Model | None = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        if obj is None:
+            raise Http404
+        return obj
+
+    def _page(self, request: HttpRequest, obj: Model, *, unmasked: bool) -> HttpResponse:
+        sections = list(self.sections(obj, unmasked=unmasked))
+        masked = any(row.state == "masked" for section in sections for row in section.rows)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(obj),
+            "opts": self.opts,
+            "original": obj,
+            "sections": sections,
+            "offer_to_show": masked and may_see_personal_data(request),
+            "unmasked": unmasked,
+            **self.page_context(request, obj),
+        }
+        names = (f"admin/django_eprospera/{self.opts.model_name}/facts.html", "admin/django_eprospera/facts.html")
+        response = TemplateResponse(request, list(names), context)
+        add_never_cache_headers(response)
+        return response

@@ -1,0 +1,225 @@
+"""The KYC review screen: one subject on one page, decided with a reason, then the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST
+
+from django_eprospera import audit, kyc
+from django_eprospera.admin import files
+from django_eprospera.admin.read_only import ReadOnlyAdmin, may_see_personal_data
+from django_eprospera.admin.review_page import context_of, viewed_fields
+from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, next_in_queue
+from django_eprospera.errors import DecisionRefused
+from django_eprospera.kyc.decisions import MAX_REASON, is_own_review, outcomes_for, seen_token
+from django_eprospera.kyc.facts import facts_of
+from django_eprospera.models import AuditEntry, Decision, Review
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
+
+__all__: list[str] = []
+
+# More matches than this are a search that should be narrowed.
+_MOST_FOUND = 20
+
+_CONSEQUENCES = {
+    Decision.Outcome.APPROVED: (
+        gettext_lazy("Approve"),
+        gettext_lazy("What is behind the gate opens at once. If identity facts change later, the review comes back."),
+    ),
+    Decision.Outcome.REJECTED: (
+        gettext_lazy("Reject"),
+        gettext_lazy("The gate stays closed. The person reads that it was not approved, but not your reason."),
+    ),
+    Decision.Outcome.REOPENED: (
+        gettext_lazy("Put back into the queue"),
+        gettext_lazy("The gate is closed until somebody decides again."),
+    ),
+}
+
+
+class DecisionForm(forms.Form):
+    """What the reviewer decides; whether it can be decided is `kyc.decide`'s business."""
+
+    outcome = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": gettext_lazy("Choose one.")})
+    reason = forms.CharField(required=False, max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 4}))
+    seen = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, review: Review, data: Any = None, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        choices = [(outcome.value, _CONSEQUENCES[outcome][0]) for outcome in outcomes_for(review)]
+        cast("forms.ChoiceField", self.fields["outcome"]).choices = choices
+
+
+@admin.register(Review)
+class ReviewAdmin(ReadOnlyAdmin):
+    """The queue, and the page on which a reviewer decides."""
+
+    list_display = ("subject_line", "status", "queued_at", "failed_checks", "decided_at")
+    list_display_links = ("subject_line",)
+    list_filter = (StatusFilter, "subject_kind")
+    list_select_related = ("user", "entity")
+    ordering: ClassVar[Any] = ("queued_at", "opened_at")
+    change_list_template = "admin/django_eprospera/review/queue.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the search, the way to the next review, and the audited files."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("find/", wrap(require_POST(self.find_view)), name="django_eprospera_review_find"),
+            path("next/", wrap(self.next_view), name="django_eprospera_review_next"),
+            path("picture/<uuid:pk>/", wrap(files.picture), name="django_eprospera_picture"),
+            path("document/<uuid:pk>/", wrap(files.document), name="django_eprospera_document"),
+            *super().get_urls(),
+        ]
+
+    # The queue
+
+    @admin.display(description=gettext_lazy("subject"))
+    def subject_line(self, obj: Review) -> str:
+        """Kind and account, or kind and number: a list opens no names."""
+        if obj.subject_kind == Review.Subject.PERSON:
+            return f"{obj.get_subject_kind_display()}: {obj.user or _('no account any more')}"
+        return f"{obj.get_subject_kind_display()}: {obj.subject.rpartition(':')[2][:8]}"
+
+    @admin.display(description=gettext_lazy("automatic checks"))
+    def failed_checks(self, obj: Review) -> str:
+        """How many checks did not pass, as of the last sync."""
+        failed = sum(check["outcome"] == kyc.Outcome.FAIL for check in obj.checks)
+        warned = sum(check["outcome"] == kyc.Outcome.WARN for check in obj.checks)
+        parts = []
+        if failed:
+            parts.append(ngettext("✕ %d failed", "✕ %d failed", failed) % failed)
+        if warned:
+            parts.append(ngettext("! %d to look at", "! %d to look at", warned) % warned)
+        return ", ".join(parts) or (_("✓ all passed") if obj.checks else "–")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the queue, with its search."""
+        return super().changelist_view(request, {"find_form": FindForm(), **(extra_context or {})})
+
+    def find_view(self, request: HttpRequest) -> HttpResponse:
+        """Look for exactly one permit number or e-mail address, and note that somebody looked, not for what."""
+        if not self.has_view_permission(request) or not may_see_personal_data(request):
+            raise PermissionDenied
+        form = FindForm(request.POST)
+        found = list(find(form.cleaned_data["sought"])[: _MOST_FOUND + 1]) if form.is_valid() else []
+        audit.record(
+            AuditEntry.Action.SEARCHED, "django_eprospera.review:", actor=request.user, detail={"found": len(found)}
+        )
+        if len(found) == 1:
+            return HttpResponseRedirect(self._url("change", found[0].pk))
+        if not found or len(found) > _MOST_FOUND:
+            text = (
+                _("Too much was found.")
+                if found
+                else _("Nothing was found. Only the whole number or address is searched for.")
+            )
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(self._url("changelist"))
+        keys = ",".join(str(review.pk) for review in found)
+        return HttpResponseRedirect(f"{self._url('changelist')}?pk__in={keys}")
+
+    def next_view(self, request: HttpRequest) -> HttpResponse:
+        """Go to the review that has waited longest, or back to the empty queue."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self._to_next(request, None)
+
+    # The page
+
+    def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_kwargs: Any) -> HttpResponse:
+        """Show one subject; take a decision on it when one is posted."""
+        review = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, review):
+            raise PermissionDenied
+        if review is None:
+            raise Http404
+        if request.method != "POST":
+            return self._page(request, review, DecisionForm(review))
+        if not request.user.has_perm("django_eprospera.decide_review"):
+            raise PermissionDenied
+        form = DecisionForm(review, request.POST)
+        if form.is_valid():
+            try:
+                decision = self._decide(request, review, form.cleaned_data)
+            except DecisionRefused as refused:
+                form.add_error("reason" if refused.code.startswith("reason_") else None, str(refused))
+            else:
+                self.log_change(request, review, [{"changed": {"fields": [decision.outcome]}}])
+                text = _("Decided: %(outcome)s.") % {"outcome": decision.get_outcome_display()}
+                self.message_user(request, text, messages.SUCCESS)
+                return self._to_next(request, review)
+        review.refresh_from_db()
+        return self._page(request, review, form)
+
+    def _decide(self, request: HttpRequest, review: Review, chosen: dict[str, Any]) -> Decision:
+        return kyc.decide(
+            review,
+            reviewer=request.user,
+            outcome=Decision.Outcome(chosen["outcome"]),
+            reason=chosen["reason"],
+            seen=chosen["seen"],
+        )
+
+    def _page(self, request: HttpRequest, review: Review, form: DecisionForm) -> HttpResponse:
+        facts = facts_of(review)
+        unmasked = facts is not None and may_see_personal_data(request)
+        if facts is not None and unmasked:
+            audit.record(AuditEntry.Action.VIEWED, review, actor=request.user, detail={"fields": viewed_fields(facts)})
+        may_decide = request.user.has_perm("django_eprospera.decide_review")
+        own = is_own_review(review, request.user)
+        context = {
+            **self.admin_site.each_context(request),
+            **context_of(review, facts, unmasked=unmasked, admin_name=self.admin_site.name),
+            "title": str(review),
+            "opts": self.opts,
+            "review": review,
+            "facts": facts,
+            "unmasked": unmasked,
+            "form": form,
+            "seen": seen_token(review, facts),
+            "options": self._options(review, form),
+            "own": own,
+            "may_decide": may_decide and not own and bool(outcomes_for(review)),
+            "has_permission_to_decide": may_decide,
+            "next_review": next_in_queue(request.user, review),
+            "queue_length": Review.objects.filter(status=Review.Status.PENDING).count(),
+        }
+        response = TemplateResponse(request, "admin/django_eprospera/review/page.html", context)
+        add_never_cache_headers(response)
+        return response
+
+    def _options(self, review: Review, form: DecisionForm) -> list[dict[str, Any]]:
+        chosen = form.data.get("outcome") if form.is_bound else None
+        return [
+            {
+                "value": outcome.value,
+                "label": _CONSEQUENCES[outcome][0],
+                "consequence": _CONSEQUENCES[outcome][1],
+                "checked": outcome.value == chosen,
+            }
+            for outcome in outcomes_for(review)
+        ]
+
+    def _to_next(self, request: HttpRequest, after: Review | None) -> HttpResponse:
+        following = next_in_queue(request.user, after)
+        if following is None:
+            self.message_user(request, _("The queue is empty."), messages.INFO)
+            return HttpResponseRedirect(self._url("changelist"))
+        return HttpResponseRedirect(self._url("change", following.pk))
+
+    def _url(self, page: str, *args: Any) -> str:
+        return reverse(f"{self.admin_site.name}:django_eprospera_review_{page}", args=args)

@@ -1,0 +1,173 @@
+"""What does a reviewer see of one subject? Gathers the page's parts; decides nothing, and opens nothing without permission."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_eprospera.admin.rows import Section, row, rows, sealed_names
+from django_eprospera.errors import SealedValueError
+from django_eprospera.freshness import freshness
+from django_eprospera.kyc.checks import run
+from django_eprospera.kyc.decisions import verify_decision
+from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject
+from django_eprospera.models import Review, VerificationImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.models import Model
+    from django.utils.functional import _StrPromise
+
+    from django_eprospera.models import Decision
+
+__all__ = ["Picture", "context_of", "viewed_fields"]
+
+# The order in which a reviewer compares: who it is, then what the document says.
+_PERSON: Final = (
+    "name",
+    "given_name",
+    "surname",
+    "date_of_birth",
+    "sex",
+    "country_of_birth",
+    "citizenships",
+    "resident_permit_number",
+    "phone_number",
+    "address",
+)
+_RESIDENCY: Final = ("residency_type", "effective_date", "termination_date", "was_ever_resident", "version")
+_CHECK: Final = ("document_type", "status", "date", "kind")
+_ENTITY: Final = (
+    "name",
+    "extension",
+    "type",
+    "resident_permit_number",
+    "formation_date",
+    "registration_date",
+    "dissolution_date",
+    "principal_office_address",
+)
+_NO_BACK: Final[dict[str, _StrPromise]] = {
+    "passport": gettext_lazy("A passport has no back."),
+    "visa": gettext_lazy("A visa has no back."),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One place for a picture: its file's address, or why there is none."""
+
+    label: str
+    url: str
+    why_missing: str
+    portrait: bool
+
+
+def context_of(
+    review: Review, facts: PersonFacts | EntityFacts | None, *, unmasked: bool, admin_name: str
+) -> dict[str, Any]:
+    """Return everything that the page shows of a subject."""
+    context: dict[str, Any] = {
+        "name": _("masked") if facts and not unmasked else _name(facts),
+        "findings": run(facts) if facts else [],
+        "history": [_told(decision) for decision in review.decisions.select_related("reviewer")],
+    }
+    if isinstance(facts, PersonFacts):
+        context["sections"] = list(_person_sections(facts, unmasked=unmasked))
+        context["pictures"] = [_picture(facts, kind, admin_name, unmasked=unmasked) for kind in VerificationImage.Kind]
+        context["freshness"] = freshness(facts.connection)
+    elif facts:
+        context["sections"] = [Section(_("Company"), rows(facts.entity, _ENTITY, unmasked=unmasked))]
+        context["documents"] = [_document(document, admin_name, unmasked=unmasked) for document in facts.documents]
+        context["sharing"] = [_sharing(consent.connection) for consent in facts.consents]
+    return context
+
+
+def viewed_fields(facts: PersonFacts | EntityFacts) -> list[str]:
+    """Names of the sealed fields that an unmasked page shows: what its audit entry says."""
+    if isinstance(facts, EntityFacts):
+        return [f"entity.{name}" for name in sealed_names(type(facts.entity), _ENTITY)]
+    parts: tuple[tuple[str, Model | None, tuple[str, ...]], ...] = (
+        ("person", facts.person, _PERSON),
+        ("residency", facts.residency, _RESIDENCY),
+        ("verification", facts.verification, _CHECK),
+    )
+    return [
+        f"{prefix}.{name}"
+        for prefix, instance, names in parts
+        if instance
+        for name in sealed_names(type(instance), names)
+    ]
+
+
+def _name(facts: PersonFacts | EntityFacts | None) -> str:
+    try:
+        if isinstance(facts, EntityFacts):
+            return facts.entity.display_name
+        return (facts.person.name if facts and facts.person else "") or _("no name on file")
+    except SealedValueError:
+        return _("does not open")
+
+
+def _person_sections(facts: PersonFacts, *, unmasked: bool) -> Iterator[Section]:
+    parts: tuple[tuple[str, Model | None, tuple[str, ...]], ...] = (
+        (_("Person"), facts.person, _PERSON),
+        (_("Identity check"), facts.verification, _CHECK),
+        (_("Residency"), facts.residency, _RESIDENCY),
+    )
+    for title, instance, names in parts:
+        yield Section(title, rows(instance, names, unmasked=unmasked) if instance else ())
+
+
+def _picture(facts: PersonFacts, kind: VerificationImage.Kind, admin_name: str, *, unmasked: bool) -> Picture:
+    label, portrait = str(kind.label), kind == VerificationImage.Kind.FACE
+    picture = facts.pictures.get(kind)
+    if picture is not None and picture.storage_name:
+        if not unmasked:
+            return Picture(label, "", _("You may not see personal data."), portrait)
+        return Picture(label, reverse(f"{admin_name}:django_eprospera_picture", args=[picture.pk]), "", portrait)
+    return Picture(label, "", _why_missing(facts, kind, picture.error if picture else ""), portrait)
+
+
+def _why_missing(facts: PersonFacts, kind: VerificationImage.Kind, error: str) -> str:
+    if error:
+        return _("It could not be fetched (%(code)s). The next sync tries again.") % {"code": error}
+    if facts.verification is None:
+        return _("There is no identity check.")
+    if kind == VerificationImage.Kind.DOCUMENT_BACK:
+        try:
+            expected = _NO_BACK.get(facts.verification.document_type or "")
+        except SealedValueError:
+            expected = None
+        return str(expected or _("The identity check has no back of the document."))
+    return _("The identity check has no such picture.")
+
+
+def _document(document: Any, admin_name: str, *, unmasked: bool) -> dict[str, Any]:
+    may_open = unmasked and document.storage_name
+    return {
+        "row": row(document, "name", unmasked=unmasked),
+        "version": document.version,
+        "created_at": document.created_at,
+        "url": reverse(f"{admin_name}:django_eprospera_document", args=[document.pk]) if may_open else "",
+        "error": document.error,
+    }
+
+
+def _sharing(connection: Any) -> dict[str, Any]:
+    review = Review.objects.filter(subject=person_subject(connection)).first()
+    return {"user": connection.user, "review": review}
+
+
+def _told(decision: Decision) -> dict[str, Any]:
+    told: dict[str, Any] = {"decision": decision, "unreadable": False, "holds": False}
+    try:
+        told |= {"reviewer": decision.reviewer_name, "reason": decision.reason, "holds": verify_decision(decision)}
+    except SealedValueError:
+        told["unreadable"] = True
+    return told

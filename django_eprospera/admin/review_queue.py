@@ -1,0 +1,90 @@
+"""How is the list of reviews kept a queue? Its filter shows what awaits review unless told otherwise; its search is a POST."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from django_eprospera.models import LegalEntity, NaturalPerson, Review
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.admin.views.main import ChangeList
+    from django.http import HttpRequest
+
+__all__ = ["FindForm", "StatusFilter", "find", "next_in_queue"]
+
+_ALL = "all"
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """By status; without a choice, those that await review."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002
+        """Every status but the default one, and all of them."""
+        others = [choice for choice in Review.Status.choices if choice[0] != Review.Status.PENDING.value]
+        return [*others, (_ALL, _("All"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Review]) -> QuerySet[Review]:
+        """Filter; a page that names its rows (a search's result) shows them whatever their status is."""
+        if self.value() == _ALL or "pk__in" in request.GET:
+            return queryset
+        return queryset.filter(status=self.value() or Review.Status.PENDING)
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Put the default first, under its own name."""
+        yield {
+            "selected": self.value() is None,
+            "query_string": changelist.get_query_string(remove=[self.parameter_name]),
+            "display": Review.Status.PENDING.label,
+        }
+        for value, title in self.lookup_choices:
+            yield {
+                "selected": self.value() == str(value),
+                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "display": title,
+            }
+
+
+class FindForm(forms.Form):
+    """What a reviewer looks for. Sent by POST: what is in an address ends in logs and histories."""
+
+    sought = forms.CharField(
+        label=_("Permit number or e-mail address"),
+        max_length=254,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+
+def find(sought: str) -> QuerySet[Review]:
+    """The reviews of the person or company with exactly this permit number, or of the user with this e-mail or name."""
+    people = NaturalPerson.objects.filter(rpn_index=sought).values("connection__user")
+    companies = LegalEntity.objects.filter(rpn_index=sought).values("pk")
+    model: Any = get_user_model()
+    named = Q(**{f"{model.USERNAME_FIELD}__iexact": sought})
+    if email := model.get_email_field_name():
+        named |= Q(**{f"{email}__iexact": sought})
+    users = model.objects.filter(named).values("pk")
+    return Review.objects.filter(Q(user__in=people) | Q(entity__in=companies) | Q(user__in=users)).order_by("opened_at")
+
+
+def next_in_queue(reviewer: Any, after: Review | None = None) -> Review | None:
+    """The review that has waited longest and is not about the reviewer; with `after`, the one behind that review."""
+    waiting = Review.objects.filter(status=Review.Status.PENDING).order_by("queued_at", "pk")
+    waiting = waiting.exclude(user=reviewer).exclude(entity__consents__connection__user=reviewer)
+    if after is not None and after.queued_at is not None:
+        behind = waiting.filter(
+            Q(queued_at__gt=after.queued_at) | Q(queued_at=after.queued_at, pk__gt=after.pk)
+        ).first()
+        if behind is not None:
+            return behind
+    return waiting.exclude(pk=after.pk).first() if after else waiting.first()

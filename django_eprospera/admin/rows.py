@@ -1,0 +1,100 @@
+"""How is one value of a row shown to staff: plainly, masked, missing, or as one that does not open? Escapes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_eprospera.errors import SealedValueError
+from django_eprospera.fields import SealedField
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import Model
+    from django.utils.functional import _StrPromise
+
+__all__ = ["MASK", "Row", "Section", "in_words", "row", "rows", "sealed_names"]
+
+MASK: Final = "••••"
+
+# How many characters at the end of a masked value stay legible.
+_KEPT: Final = {"resident_permit_number": 4}
+
+# The provider's words, as people say them.
+_WORDS: Final[dict[tuple[str, str], _StrPromise | str]] = {
+    ("sex", "M"): gettext_lazy("male"),
+    ("sex", "F"): gettext_lazy("female"),
+    ("document_type", "passport"): gettext_lazy("passport"),
+    ("document_type", "national_id"): gettext_lazy("identity card"),
+    ("document_type", "drivers_license"): gettext_lazy("driving licence"),
+    ("document_type", "residence_permit"): gettext_lazy("residence permit"),
+    ("document_type", "visa"): gettext_lazy("visa"),
+    ("document_type", "other"): gettext_lazy("other document"),
+    ("status", "approved"): gettext_lazy("approved"),
+    ("kind", "veriff"): "Veriff",  # a name, the same in every language
+}
+_ADDRESS: Final = ("line1", "line2", "city", "state", "postal_code", "postalCode", "country")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A label and what stands beside it; `state` is `plain`, `masked`, `missing` or `unreadable`."""
+
+    label: str
+    value: Any
+    state: str = "plain"
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows under a heading."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+def row(instance: Model, name: str, *, unmasked: bool) -> Row:
+    """The value of one field; a sealed one is masked unless `unmasked`."""
+    field = instance._meta.get_field(name)
+    label = capfirst(str(getattr(field, "verbose_name", name)))
+    try:
+        value = getattr(instance, name)
+    except SealedValueError:
+        return Row(label, _("does not open"), "unreadable", name)
+    if value is None or value in ("", [], {}):
+        return Row(label, _("not given"), "missing", name)
+    if isinstance(field, SealedField) and not unmasked:
+        return Row(label, _masked(value, _KEPT.get(name, 0)), "masked", name)
+    return Row(label, in_words(name, value), "plain", name)
+
+
+def rows(instance: Model, names: Iterable[str], *, unmasked: bool) -> tuple[Row, ...]:
+    """The values of several fields, in the order of their names."""
+    return tuple(row(instance, name, unmasked=unmasked) for name in names)
+
+
+def sealed_names(model: type[Model], names: Iterable[str]) -> list[str]:
+    """Those of the names that are sealed fields: what an audit entry about a look at them says."""
+    return [name for name in names if isinstance(model._meta.get_field(name), SealedField)]
+
+
+def in_words(name: str, value: Any) -> Any:
+    """The provider's word, list, address or truth value as text; anything else as it is, for the template to localise."""
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, dict) and set(value) & set(_ADDRESS):
+        return "\n".join(str(value[part]) for part in _ADDRESS if value.get(part))
+    return str(_WORDS.get((name, value), value)) if isinstance(value, str) else value
+
+
+def _masked(value: Any, kept: int) -> str:
+    # The number of dots says nothing about the length.
+    return MASK + value[-kept:] if kept and isinstance(value, str) and len(value) > 2 * kept else MASK

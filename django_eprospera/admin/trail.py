@@ -1,0 +1,77 @@
+"""The admin of what was done: audit entries and decisions. Both are read, never written here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from django_eprospera.admin.read_only import FactsAdmin, ReadOnlyAdmin
+from django_eprospera.admin.rows import Row, Section
+from django_eprospera.errors import SealedValueError
+from django_eprospera.kyc import verify_decision
+from django_eprospera.models import AuditEntry, Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__: list[str] = []
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """The chain, newest first."""
+
+    list_display = ("position", "at", "action", "actor_ref", "subject", "said")
+    list_filter = ("action", ("at", admin.DateFieldListFilter))
+    search_fields = ("subject", "actor_ref")
+    search_help_text = _("Model and primary key of the subject, or the primary key of the user who acted.")
+    fields = ("position", "at", "action", "actor", "actor_ref", "subject", "said", "previous", "digest")
+    readonly_fields = fields
+
+    @admin.display(description=_("detail"))
+    def said(self, obj: AuditEntry) -> str:
+        """Names of fields and codes."""
+        return "; ".join(
+            f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in obj.detail.items()
+        )
+
+
+@admin.register(Decision)
+class DecisionAdmin(FactsAdmin):
+    """Decisions with their evidence, masked."""
+
+    list_display = ("decided_at", "outcome", "review", "reviewer")
+    list_filter = ("outcome", ("decided_at", admin.DateFieldListFilter))
+    list_select_related = ("review", "reviewer")
+    groups: ClassVar[Any] = (
+        (_("Decision"), ("outcome", "decided_at", "reviewer", "reviewer_name", "reason", "digest")),
+        (_("Evidence"), ("evidence",)),
+    )
+
+    def sections(self, obj: Decision, *, unmasked: bool) -> Iterator[Section]:
+        """Add whether the decision is still the one that was taken."""
+        for section in super().sections(obj, unmasked=unmasked):
+            yield Section(section.title, tuple(_laid_out(row) for row in section.rows))
+        yield Section(str(_("Proof")), (_proof(obj),))
+
+
+def _laid_out(row: Row) -> Row:
+    if row.name != "evidence" or row.state != "plain":
+        return row
+    return Row(row.label, json.dumps(row.value, indent=2, ensure_ascii=False, sort_keys=True), "text", row.name)
+
+
+def _proof(decision: Decision) -> Row:
+    label = str(_("Unchanged since it was taken"))
+    try:
+        holds = verify_decision(decision)
+    except SealedValueError:
+        return Row(label, str(_("cannot be told: a value does not open")), "unreadable")
+    if holds:
+        return Row(label, str(_("yes: its digest is right, and the audit chain holds it")))
+    return Row(
+        label, str(_("NO: it was changed after it was taken, or the audit chain does not hold it")), "unreadable"
+    )
