@@ -8,7 +8,10 @@ reads them (`FIELD_ENCRYPTION_KEY`); there is no second copy of either.
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -108,6 +111,16 @@ class Conf:
     def EPROSPERA_REFRESH_BUDGET(self) -> timedelta:
         """How long one caller goes on trying while the provider is unavailable."""
         return _duration("EPROSPERA_REFRESH_BUDGET", timedelta(seconds=10))
+
+    @property
+    def EPROSPERA_SPOOL(self) -> Path | None:
+        """Directory, of this user alone, where a new token lies sealed until it is committed; None: no such net.
+
+        The default is below the machine's temporary directory. Several hosts that share one give each other that net.
+        """
+        default = Path(tempfile.gettempdir()) / f"django-eprospera-{getattr(os, 'getuid', lambda: 0)()}"
+        value = _read("EPROSPERA_SPOOL", default)
+        return None if value is None else Path(value)
 
     @property
     def EPROSPERA_REFRESH_TOKEN_LIFETIME(self) -> timedelta:

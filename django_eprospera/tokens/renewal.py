@@ -40,7 +40,7 @@ from django_eprospera.models import Connection
 from django_eprospera.provider import client as make_client
 from django_eprospera.scopes import OPENID
 from django_eprospera.signals import grant_lost
-from django_eprospera.tokens import durable
+from django_eprospera.tokens import durable, spool
 from django_eprospera.tokens.revocation import queue_tokens
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ logger = logging.getLogger("django_eprospera.tokens")
 _LAST_SECONDS: Final = timedelta(seconds=5)
 # Seconds within which a refreshed ID token has to have been issued.
 _FRESH: Final = 600.0
+# Seconds after which an answer has come, or never comes: attempts within the budget, and one exchange.
+_ARRIVES: Final = 60.0
 _CAUSES: Final = Connection.Cause
 
 
@@ -170,6 +172,10 @@ def _refresh(alias: str, row: Connection, holder: uuid.UUID, client: Client, *, 
     """Spend the refresh token and keep what comes back. None: the grant was replaced meanwhile, look again."""
     # Whether an earlier holder died or lost its answer: then the token may be spent already.
     uncertain = row.refresh_sent_at is not None
+    if uncertain and (found := spool.find(row)):
+        answer, asked_at = found
+        logger.info("connection %s: a new token that its process could not commit is taken from the spool", row.pk)
+        return _keep(alias, row, client, (), answer, asked_at, keep_alive=keep_alive)
     if row.refresh_token is None:
         _give_up(alias, row, _CAUSES.NO_REFRESH_TOKEN)
         return None
@@ -190,6 +196,7 @@ def _refresh(alias: str, row: Connection, holder: uuid.UUID, client: Client, *, 
     except ProviderUnavailable as error:
         unknown = isinstance(error, (AnswerLost, MalformedAnswer))
         raise _release(alias, row, holder, error, sent=uncertain or unknown) from None
+    spool.keep(row, answer, asked_at)
     return _keep(alias, row, client, keys, answer, asked_at, keep_alive=keep_alive)
 
 
@@ -223,7 +230,7 @@ def _keep(
     expires = asked_at + timedelta(seconds=answer.expires_in)
     verified = True
     try:
-        _verify(row, keys, answer)
+        _verify(row, keys, answer, asked_at)
     except id_token.UnknownKey:
         # Signed with a key that is new to us. To fetch it takes time in which we could die: commit first, hand out later.
         verified = False
@@ -234,7 +241,7 @@ def _keep(
     if stored is None or verified:
         return stored
     try:
-        _verify(row, key_sets.newer_keys(client, keys) or (), answer)
+        _verify(row, key_sets.newer_keys(client, keys) or (), answer, asked_at)
     except (id_token.UnknownKey, SignInRefused) as error:
         _forged(alias, stored, error)
         return None
@@ -245,7 +252,7 @@ def _keep(
     return _load(alias, row.pk)
 
 
-def _verify(row: Connection, keys: key_sets.Keys, answer: TokenAnswer) -> None:
+def _verify(row: Connection, keys: key_sets.Keys, answer: TokenAnswer, asked_at: datetime) -> None:
     """Is a refreshed ID token genuine, and of the same `iss`, `sub` and `aud`? (OpenID Connect Core 1.0, section 12.2)"""
     if answer.id_token is None:
         return
@@ -255,7 +262,8 @@ def _verify(row: Connection, keys: key_sets.Keys, answer: TokenAnswer) -> None:
         issuer=row.issuer,
         client_id=row.client_id,
         access_token=answer.access_token,
-        now=time.time(),
+        # An answer from the spool is as old as it is: it is judged as of when it came.
+        now=min(time.time(), asked_at.timestamp() + _ARRIVES),
         skew=conf.EPROSPERA_CLOCK_SKEW.total_seconds(),
         max_age=_FRESH,
     )
@@ -285,7 +293,9 @@ def _store(
     if not keep_alive:
         values["used_at"] = asked_at
     rows = Connection.objects.using(alias).filter(pk=row.pk, generation=row.generation, state=Connection.State.ACTIVE)
-    if not _insist(alias, lambda: rows.update(**values)):
+    updated = _insist(alias, lambda: rows.update(**values))
+    spool.drop(row)
+    if not updated:
         if not Connection.objects.using(alias).filter(pk=row.pk).exists():
             # Disconnected while we asked: what came back must not outlive that.
             queue_tokens(alias, row, refresh_token=answer.refresh_token, access_token=answer.access_token)
@@ -331,6 +341,7 @@ def _paused(row: Connection, error: ApiError, now: datetime) -> RefreshPaused:
 
 def _forged(alias: str, row: Connection, error: Exception) -> None:
     logger.error("connection %s: the refreshed ID token is not of this person and client: %s", row.pk, error)
+    spool.drop(row)
     _give_up(alias, row, _CAUSES.OTHER_SUBJECT)
 
 

@@ -206,6 +206,48 @@ def test_a_holder_killed_after_the_provider_answered_leaves_an_answer_lost(provi
     assert gone.value.cause == Connection.Cause.ANSWER_LOST
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["with the spool", "without it"])
+def test_a_holder_killed_between_arrival_and_commit_loses_nothing(provider, connect, child, settings, tmp_path, shared):
+    settings.EPROSPERA_SPOOL = tmp_path / "spool" if shared else None
+    connection = connect()
+    provider.fault(TOKEN, form=REFRESH, delay=1.5, after=True, times=1)
+    process = child(connection.pk, WORKER_LEASE=4, WORKER_SPOOL=settings.EPROSPERA_SPOOL or "")
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    while Connection.objects.get().lease_holder is None:
+        assert process.poll() is None
+    with transaction.atomic():
+        # Its commit has to wait for this transaction; that is when it is killed.
+        Connection.objects.update(signed_in_at=timezone.now())
+        if shared:
+            while not any(file.stat().st_size for file in settings.EPROSPERA_SPOOL.glob("*")):
+                assert process.poll() is None
+            (file,) = settings.EPROSPERA_SPOOL.iterdir()
+            assert file.stat().st_mode & 0o777 == 0o600
+            assert b"rt_" not in file.read_bytes()
+        else:
+            while provider.control("stats")["refreshes"] == 0:
+                assert process.poll() is None
+        process.kill()
+        process.wait()
+    if shared:
+        assert works(provider, access_token(connection))
+        assert provider.control("stats")["refresh_requests"] == 1
+        assert not list(settings.EPROSPERA_SPOOL.iterdir())
+    else:
+        with pytest.raises(GrantGone):
+            access_token(connection)
+
+
+def test_a_spool_that_others_can_read_is_not_used(provider, connect, settings, tmp_path):
+    settings.EPROSPERA_SPOOL = tmp_path / "spool"
+    settings.EPROSPERA_SPOOL.mkdir(mode=0o755)
+    connection = connect()
+    assert works(provider, access_token(connection))
+    assert not list(settings.EPROSPERA_SPOOL.iterdir())
+
+
 class TestTheGrantIsGone:
     def test_it_is_marked_with_cause_and_time_and_costs_no_further_request(self, provider, connect):
         told = []

@@ -19,6 +19,9 @@ def main():
     if "WORKER_LEASE" in os.environ:
         settings.EPROSPERA_REFRESH_LEASE = timedelta(seconds=float(os.environ["WORKER_LEASE"]))
 
+    if "WORKER_SPOOL" in os.environ:
+        settings.EPROSPERA_SPOOL = os.environ["WORKER_SPOOL"] or None
+
     from django_eprospera.errors import EprosperaError
     from django_eprospera.models import Connection
     from django_eprospera.tokens import access_token

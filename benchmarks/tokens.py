@@ -1,0 +1,208 @@
+"""Figures of token renewal, on PostgreSQL against a sandbox: a herd of processes, SIGKILL at random instants, rollbacks.
+
+    DATABASE_URL=postgres://postgres@127.0.0.1/bench python -m benchmarks.tokens [herd] [kill] [rollback]
+
+The database is emptied. Everything is counted at the sandbox and in the database; nothing is taken from the code's word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+import django
+
+django.setup()
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connection as database
+from django.db import connections
+from django.http import HttpResponse
+from django.test import Client, override_settings
+from django.urls import path
+from django.utils import timezone
+
+from django_eprospera import api
+from django_eprospera.errors import EprosperaError, GrantGone
+from django_eprospera.models import Connection, PendingRevocation
+from django_eprospera.tokens import access_token
+from tests.sandbox_process import LUCIA, SandboxProcess
+
+SCOPE = "offline_access eprospera:person.residency.read"
+
+
+def fill(sandbox, count):
+    """`count` connections of real grants, their access tokens over."""
+    Connection.objects.all().delete()
+    PendingRevocation.objects.all().delete()
+    get_user_model().objects.all().delete()
+    sandbox.control("reset")
+    grants = sandbox.mint(sub=LUCIA, scopes=SCOPE, count=count)
+    users = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"bench-{number}") for number in range(count)
+    )
+    now = timezone.now()
+    Connection.objects.bulk_create(
+        Connection(
+            user=user, issuer=sandbox.url, sub=user.username, client_id=sandbox.client_id, scope=SCOPE, signed_in_at=now,
+            access_token=grant["access_token"], access_token_expires_at=now - timedelta(seconds=1),
+            refresh_token=grant["refresh_token"], refresh_token_expires_at=now + timedelta(days=180),
+        )
+        for user, grant in zip(users, grants, strict=True)
+    )  # fmt: skip
+    sandbox.control("stats", "DELETE")
+    return list(Connection.objects.values_list("pk", flat=True))
+
+
+def still_good(sandbox):
+    """How many connections hold an access token that the provider takes, and how many are gone, by cause."""
+    good, gone = 0, Counter()
+    for connection in Connection.objects.all():
+        try:
+            token = access_token(connection)
+        except GrantGone as error:
+            gone[error.cause] += 1
+        else:
+            good += sandbox.get("/api/v1/me/natural-person/residency", token).status_code == 200
+    return good, dict(gone)
+
+
+def fork(work):
+    """Run `work` in a process with database connections of its own; returns its pid."""
+    connections.close_all()
+    pid = os.fork()
+    if pid == 0:
+        random.seed()
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def herd(sandbox, processes=50, count=200):
+    pks = fill(sandbox, count)
+    started = time.monotonic()
+    start_at = started + 3
+
+    def ask():
+        order = random.sample(pks, len(pks))
+        time.sleep(max(0.0, start_at - time.monotonic()))
+        for pk in order:
+            access_token(Connection.objects.get(pk=pk))
+
+    pids = [fork(ask) for _ in range(processes)]
+    failed = sum(os.waitpid(pid, 0)[1] != 0 for pid in pids)
+    took = time.monotonic() - start_at
+    stats = sandbox.control("stats")
+    good, gone = still_good(sandbox)
+    print(f"herd: {processes} processes × the same {count} expired connections, {took:.1f} s")
+    print(
+        f"  refresh requests at the provider {stats['refresh_requests']} (goal {count}), reuse {stats['refresh_token_reuse']}"
+    )
+    print(f"  processes that failed {failed}, tokens lost {count - good}, gone {gone or 'none'}")
+
+
+def kill(sandbox, refreshes=1000):
+    """Children refresh one connection after the other and are killed at random instants."""
+    pks = fill(sandbox, refreshes)
+    settings.EPROSPERA_REFRESH_LEASE = timedelta(seconds=2)
+    settings.EPROSPERA_REFRESH_WAIT = timedelta(seconds=0.05)
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "reached"
+        real = api.grants.refresh
+
+        def noting(*arguments, **more):
+            answer = real(*arguments, **more)
+            # What has reached the process, in a file that survives its death.
+            os.write(descriptor, (hashlib.sha256(answer.refresh_token.encode()).hexdigest() + "\n").encode())
+            return answer
+
+        api.grants.refresh = noting
+        descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+
+        def work():
+            for pk in random.sample(pks, len(pks)):
+                try:
+                    access_token(Connection.objects.get(pk=pk))
+                except EprosperaError:
+                    continue
+
+        kills = 0
+        while (
+            Connection.objects.filter(state="active", access_token_expires_at__lt=timezone.now()).exists()
+            and kills < 5000
+        ):
+            pid = fork(work)
+            time.sleep(random.uniform(0.0, 0.35))
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            kills += 1
+        api.grants.refresh = real
+        os.close(descriptor)
+        reached = log.read_text().split()
+    time.sleep(2)
+    kept = {hashlib.sha256(row.refresh_token.encode()).hexdigest() for row in Connection.objects.filter(state="active")}
+    stats = sandbox.control("stats")
+    good, gone = still_good(sandbox)
+    print(f"kill: {stats['refreshes']} refreshes, {kills} SIGKILLs at random instants")
+    print(
+        f"  new tokens that reached a process {len(reached)}, of these lost {sum(token not in kept for token in reached)}"
+    )
+    print(f"  connections good {good}, gone {gone or 'none'} (answers that never reached a process)")
+
+
+def refresh_and_fail(request, pk):
+    access_token(Connection.objects.get(pk=pk))
+    raise ZeroDivisionError
+
+
+urlpatterns = [path("<uuid:pk>/", refresh_and_fail), path("", lambda request: HttpResponse())]
+
+
+def rollback(sandbox, requests=1000):
+    pks = fill(sandbox, requests)
+    browser = Client(raise_request_exception=False)
+    database.settings_dict["ATOMIC_REQUESTS"] = True
+    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[]):
+        answers = Counter(browser.get(f"/{pk}/").status_code for pk in pks)
+    database.settings_dict["ATOMIC_REQUESTS"] = False
+    stats = sandbox.control("stats")
+    good, gone = still_good(sandbox)
+    print(f"rollback: {requests} requests under ATOMIC_REQUESTS that fail after refreshing: {dict(answers)}")
+    print(
+        f"  refreshes {stats['refreshes']}, connections good {good}, dead {requests - good} (goal 0), gone {gone or 'none'}"
+    )
+
+
+def main():
+    if database.vendor != "postgresql":
+        sys.exit("Set DATABASE_URL to a PostgreSQL database that may be emptied.")
+    import logging
+
+    logging.disable(logging.CRITICAL)
+    call_command("migrate", verbosity=0)
+    chosen = sys.argv[1:] or ["herd", "kill", "rollback"]
+    with SandboxProcess() as sandbox:
+        settings.EPROSPERA_BASE_URL = sandbox.url
+        settings.SOCIAL_AUTH_EPROSPERA_KEY = sandbox.client_id
+        settings.SOCIAL_AUTH_EPROSPERA_SECRET = sandbox.client_secret
+        for name in chosen:
+            {"herd": herd, "kill": kill, "rollback": rollback}[name](sandbox)
+
+
+if __name__ == "__main__":
+    main()

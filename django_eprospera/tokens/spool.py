@@ -1,0 +1,112 @@
+"""Where does a new token lie between its arrival and its commit? In a file, sealed, for the moment in which a process may die.
+
+A process that is killed, or loses its database, after the provider rotated the refresh token would lose the only copy of the
+new one. So the answer is first written to a local file, which takes microseconds and survives the process; whoever takes the
+lease next on this machine finds it there and commits it, instead of sending the spent token. The file is sealed for its
+connection and generation, so one that is stale, torn or planted is simply not found. Best effort: without a usable directory
+everything works as before, only without this net.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from django_eprospera.conf import conf
+from django_eprospera.crypto import DoesNotOpen
+from django_eprospera.grants import TokenAnswer
+from django_eprospera.keys import keyring
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from django_eprospera.models import Connection
+
+__all__ = ["drop", "find", "keep", "sweep"]
+
+logger = logging.getLogger("django_eprospera.tokens")
+
+_LARGEST: Final = 200_000
+_OLDEST: Final = 7 * 86_400
+
+
+def keep(row: Connection, answer: TokenAnswer, asked_at: datetime) -> None:
+    """Write down what the provider answered to the refresh of this row, asked at `asked_at`."""
+    directory = _directory()
+    if directory is None:
+        return
+    text = json.dumps({**asdict(answer), "asked_at": asked_at.timestamp()})
+    sealed = keyring().seal(_owner(row), text.encode()).encode()
+    try:
+        # No fsync: the kernel keeps the write when the process dies, and a machine that dies takes more with it.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(directory / _name(row), flags, 0o600)
+        try:
+            os.write(descriptor, sealed)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        logger.warning("connection %s: nothing written to the spool: %s", row.pk, error.strerror)
+
+
+def find(row: Connection) -> tuple[TokenAnswer, datetime] | None:
+    """Return the answer that was written down for this row as it is now, and when it was asked for; None without one."""
+    directory = _directory()
+    if directory is None:
+        return None
+    try:
+        with (directory / _name(row)).open("rb") as file:
+            text = keyring().open(_owner(row), file.read(_LARGEST).decode("ascii", "replace"))
+    except (OSError, DoesNotOpen):
+        return None
+    values = json.loads(text)
+    asked_at = datetime.fromtimestamp(values.pop("asked_at"), UTC)
+    return TokenAnswer(**values), asked_at
+
+
+def drop(row: Connection) -> None:
+    """Forget the answer for this row: it is committed, or good for nothing."""
+    directory = _directory()
+    if directory is not None:
+        (directory / _name(row)).unlink(missing_ok=True)
+
+
+def sweep() -> int:
+    """Delete files of a week ago and older, whose connections have moved on. Returns how many."""
+    directory = _directory()
+    if directory is None:
+        return 0
+    old = [file for file in directory.iterdir() if file.is_file() and time.time() - file.stat().st_mtime > _OLDEST]
+    for file in old:
+        file.unlink(missing_ok=True)
+    return len(old)
+
+
+def _directory() -> Path | None:
+    """The spool, made when missing; None when it is switched off, or not ours alone."""
+    directory = conf.EPROSPERA_SPOOL
+    if directory is None:
+        return None
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.stat(follow_symlinks=False)
+    except OSError as error:
+        logger.warning("EPROSPERA_SPOOL %s cannot be used: %s", directory, error.strerror)
+        return None
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
+        logger.warning("EPROSPERA_SPOOL %s is not used: it has to belong to this user alone (mode 0700).", directory)
+        return None
+    return directory
+
+
+def _name(row: Connection) -> str:
+    return f"{row.pk}.{row.generation}"
+
+
+def _owner(row: Connection) -> bytes:
+    return f"spool.answer\0{row.pk}\0{row.generation}".encode()
