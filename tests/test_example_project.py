@@ -35,7 +35,7 @@ def run(*command, **environment):
 
 def setting(expression, **environment):
     """Evaluate an expression over the example site's settings."""
-    done = run("-c", f"from example_project import settings as s; print({expression})", **GIVEN, **environment)
+    done = run("-c", f"from example_project import settings as s; print(({expression}))", **GIVEN, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -41,7 +41,7 @@ _CONSEQUENCES = {
     ),
     Decision.Outcome.REJECTED: (
         gettext_lazy("Reject"),
-        gettext_lazy("The gate stays closed. The person reads that it was not approved, but not your reason."),
+        gettext_lazy("The gate stays closed. The person reads that it was not approved, and may read your reason."),
     ),
     Decision.Outcome.REOPENED: (
         gettext_lazy("Put back into the queue"),
