@@ -41,8 +41,8 @@ CONTROL: Final[list[tuple[str, _StrPromise]]] = [
             '"after", "method", "form", "times"}'
         ),
         _(
-            "requests for the path fail: another answer, a late one, one byte at a time, a cut connection; with after, once the "
-            "request was carried out; GET lists what waits, DELETE clears it"
+            "requests for the path fail: another answer, a late one, one byte at a time, a cut connection; with after, once "
+            "the request was carried out; GET lists what waits, DELETE clears it"
         ),
     ),
     (

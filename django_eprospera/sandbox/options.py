@@ -28,6 +28,11 @@ DEFAULT_CLIENT_SECRET: Final = "sandbox-secret"  # noqa: S105
 DEFAULT_REDIRECT_URI: Final = "http://localhost:8000/complete/eprospera/"
 
 
+def _(text: str) -> str:
+    """Marks a text for translators. Django's own marker would already ask for settings."""
+    return text
+
+
 def _switch(default: Any, text: str, *choices: Any) -> Any:
     return field(default=default, metadata={"help": text, "choices": choices})
 
@@ -36,32 +41,32 @@ def _switch(default: Any, text: str, *choices: Any) -> Any:
 class Switches:
     """Habits of the provider that a client could come to depend on. Defaults follow the newest specification."""
 
-    access_token_seconds: int = _switch(3600, "how long an access token is good")
-    refresh_token_days: int = _switch(180, "how long a refresh token is good")
+    access_token_seconds: int = _switch(3600, _("how long an access token is good"))
+    refresh_token_days: int = _switch(180, _("how long a refresh token is good"))
     refresh_lifetime: str = _switch(
-        "sliding", "whether the days start again with each rotation (sliding) or not (fixed)", "sliding", "fixed"
+        "sliding", _("whether the days start again with each rotation (sliding) or not (fixed)"), "sliding", "fixed"
     )
     refresh_reuse: str = _switch(
         "revoke",
-        "a refresh token used twice ends the whole grant (revoke) or is only refused (reject)",
+        _("a refresh token used twice ends the whole grant (revoke) or is only refused (reject)"),
         "revoke",
         "reject",
     )
-    code_seconds: int = _switch(60, "how long an authorization code is good")
-    id_token_seconds: int = _switch(3600, "how long an ID token is good")
+    code_seconds: int = _switch(60, _("how long an authorization code is good"))
+    id_token_seconds: int = _switch(3600, _("how long an ID token is good"))
     id_token_profile: str = _switch(
-        "none", "whether ID tokens carry the profile and e-mail claims too", "none", "claims"
+        "none", _("whether ID tokens carry the profile and e-mail claims too"), "none", "claims"
     )
-    id_token_on_refresh: str = _switch("yes", "whether a refresh with openid answers with an ID token", "yes", "no")
-    consent: str = _switch("ask", "ask for consent each time, or remember it for the same scopes", "ask", "remember")
-    require_pkce: str = _switch("no", "refuse authorization requests without a code challenge", "no", "yes")
-    iss_parameter: str = _switch("no", "add iss to authorization responses (RFC 9207)", "no", "yes")
-    redirect_status: int = _switch(303, "status of the redirect back to the client", 303, 302)
-    missing_scope_status: int = _switch(403, "status when an access token lacks a scope", 403, 401)
-    dates: str = _switch("date-time", "calendar dates as date-time or as YYYY-MM-DD", "date-time", "date")
-    sex: str = _switch("short", "sex as M and F, or as Male and Female", "short", "long")
-    empty_claims: str = _switch("absent", "empty userinfo claims are left out or sent as null", "absent", "null")
-    file_url_seconds: int = _switch(3600, "how long a signed image or document URL is good")
+    id_token_on_refresh: str = _switch("yes", _("whether a refresh with openid answers with an ID token"), "yes", "no")
+    consent: str = _switch("ask", _("ask for consent each time, or remember it for the same scopes"), "ask", "remember")
+    require_pkce: str = _switch("no", _("refuse authorization requests without a code challenge"), "no", "yes")
+    iss_parameter: str = _switch("no", _("add iss to authorization responses (RFC 9207)"), "no", "yes")
+    redirect_status: int = _switch(303, _("status of the redirect back to the client"), 303, 302)
+    missing_scope_status: int = _switch(403, _("status when an access token lacks a scope"), 403, 401)
+    dates: str = _switch("date-time", _("calendar dates as date-time or as YYYY-MM-DD"), "date-time", "date")
+    sex: str = _switch("short", _("sex as M and F, or as Male and Female"), "short", "long")
+    empty_claims: str = _switch("absent", _("empty userinfo claims are left out or sent as null"), "absent", "null")
+    file_url_seconds: int = _switch(3600, _("how long a signed image or document URL is good"))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def index(request: HttpRequest) -> HttpResponse:
                     "name": each.name,
                     "value": getattr(switches, each.name),
                     "changed": getattr(switches, each.name) != each.default,
-                    "help": each.metadata["help"],
+                    "help": _(each.metadata["help"]),
                 }
                 for each in fields(Switches)
             ],

@@ -23,6 +23,8 @@ def validator(name):
 
 def conforms(name, body):
     """True, or a failure that names each place where `body` differs from the contract."""
-    problems = [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in validator(name).iter_errors(body)]
+    problems = [
+        f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in validator(name).iter_errors(body)
+    ]
     assert not problems, problems
     return True

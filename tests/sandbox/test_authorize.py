@@ -9,14 +9,28 @@ import jwt
 import pytest
 import requests
 
-from tests.sandbox_process import ALL_SCOPES, KITES, LANTERNS, LUCIA, NADIA, REEF, SAMUEL, challenge, hidden_fields, new_browser
+from tests.sandbox_process import (
+    ALL_SCOPES,
+    KITES,
+    LANTERNS,
+    LUCIA,
+    NADIA,
+    REEF,
+    SAMUEL,
+    SandboxProcess,
+    challenge,
+    hidden_fields,
+    new_browser,
+)  # fmt: skip
 
 AUTHORIZE = "/api/oauth/authorize"
 
 
 def ask(sandbox, browser=None, **parameters):
     browser = browser or requests.Session()
-    return browser.get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters(**parameters), allow_redirects=False)
+    return browser.get(
+        sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters(**parameters), allow_redirects=False
+    )
 
 
 def carried(response):
@@ -205,7 +219,8 @@ def test_remembered_consent_is_forgotten_when_the_grant_ends(sandbox):
 
 
 def test_a_login_hint_puts_that_person_first(sandbox):
-    page = new_browser().get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters(login_hint="nadia.newcomer@example.test"))
+    parameters = sandbox.authorize_parameters(login_hint="nadia.newcomer@example.test")
+    page = new_browser().get(sandbox.url + AUTHORIZE, params=parameters)
     assert page.text.index(NADIA) < page.text.index(LUCIA)
     page = new_browser().get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters())
     assert page.text.index(LUCIA) < page.text.index(NADIA)
@@ -251,8 +266,6 @@ def test_consent_cannot_be_given_from_another_site(sandbox):
 
 
 def test_a_client_may_be_limited_to_some_scopes():
-    from tests.sandbox_process import SandboxProcess
-
     with SandboxProcess(allowed_scope=["openid", "email"]) as sandbox:
         assert carried(ask(sandbox, scopes="openid email profile"))["error"] == "invalid_scope"
         assert sandbox.sign_in(scopes="openid email")["scope"] == "openid email"

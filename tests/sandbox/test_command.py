@@ -162,5 +162,6 @@ def test_the_management_command_runs_it_as_a_child_and_passes_signals_on():
 
 
 def test_the_management_command_hands_back_the_childs_exit_code():
-    result = run("eprospera_sandbox", "--refresh-reuse", "maybe", module="django", env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"})
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    result = run("eprospera_sandbox", "--refresh-reuse", "maybe", module="django", env=environment)
     assert result.returncode == 2

@@ -127,7 +127,12 @@ def test_switches_go_back_to_the_start(sandbox):
 
 def test_a_persona_can_be_changed_and_changed_back(sandbox):
     token = sandbox.mint()[0]["access_token"]
-    sandbox.control(f"personas/{LUCIA}", "POST", person={"surname": "Otra", "address": {"city": "Otra"}}, claims={"email": "otra@example.test"})
+    sandbox.control(
+        f"personas/{LUCIA}",
+        "POST",
+        person={"surname": "Otra", "address": {"city": "Otra"}},
+        claims={"email": "otra@example.test"},
+    )
     person = sandbox.get(PERSON, token).json()
     assert (person["surname"], person["givenName"]) == ("Otra", "Lucía")
     assert (person["address"]["city"], person["address"]["country"]) == ("Otra", "Honduras")
@@ -140,7 +145,12 @@ def test_a_persona_can_be_changed_and_changed_back(sandbox):
 
 
 def test_a_persona_who_was_nobody_can_become_a_resident(sandbox):
-    active = {"effectiveDate": "2026-11-01T00:00:00.000Z", "terminationDate": None, "residencyType": "Resident", "version": "v1"}
+    active = {
+        "effectiveDate": "2026-11-01T00:00:00.000Z",
+        "terminationDate": None,
+        "residencyType": "Resident",
+        "version": "v1",
+    }
     sandbox.control(f"personas/{NADIA}", "POST", residency={"wasEverResident": True, "activeResidency": active})
     token = sandbox.mint(NADIA)[0]["access_token"]
     assert sandbox.get(f"{PERSON}/residency", token).json()["activeResidency"] == active
@@ -155,7 +165,14 @@ def test_minted_grants_are_like_those_from_the_front_door(sandbox):
 
 
 @pytest.mark.parametrize(
-    "body", [{"sub": "nobody"}, {}, {"sub": LUCIA, "scopes": "root"}, {"sub": LUCIA, "count": 0}, {"sub": LUCIA, "count": "many"}]
+    "body",
+    [
+        {"sub": "nobody"},
+        {},
+        {"sub": LUCIA, "scopes": "root"},
+        {"sub": LUCIA, "count": 0},
+        {"sub": LUCIA, "count": "many"},
+    ],
 )
 def test_minting_nonsense_is_refused(sandbox, body):
     assert post(sandbox, "grants", json=body).status_code == 400
@@ -195,7 +212,14 @@ def test_id_tokens_can_be_signed_by_the_wrong_hand(sandbox, key, algorithm):
 
 def test_claims_and_headers_can_be_changed_and_left_out(sandbox):
     lies = {"claims": {"aud": "somebody-else", "nonce": None, "exp": 1}, "header": {"kid": None}}
-    sandbox.control("tamper", "POST", id_token=lies, token={"token_type": "MAC"}, userinfo={"sub": SAMUEL}, discovery={"issuer": "http://x"})
+    sandbox.control(
+        "tamper",
+        "POST",
+        id_token=lies,
+        token={"token_type": "MAC"},
+        userinfo={"sub": SAMUEL},
+        discovery={"issuer": "http://x"},
+    )
     tokens = sandbox.sign_in()
     claims = jwt.decode(tokens["id_token"], options={"verify_signature": False})
     assert (claims["aud"], claims["exp"], "nonce" in claims) == ("somebody-else", 1, False)

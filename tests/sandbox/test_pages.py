@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.sandbox_process import KITES, LUCIA, ROBIN, TEO, hidden_fields, new_browser
+from tests.sandbox_process import KITES, LANTERNS, LUCIA, REEF, ROBIN, TEO, SandboxProcess, hidden_fields, new_browser
 
 
 @pytest.fixture
@@ -24,14 +27,18 @@ def every_page(sandbox, language, persona):
     consent = browser.post(sign_in.url, data=[*hidden_fields(sign_in.text), ("sub", persona)])
     refusal = browser.get(f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters(client_id="nobody"))
     answer = browser.get(
-        f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters(response_mode="form_post", max_age="x")
+        f"{sandbox.url}/api/oauth/authorize",
+        params=sandbox.authorize_parameters(response_mode="form_post", max_age="x"),
     )
     assert "/consent?" in consent.url
     return {"index": index, "sign_in": sign_in, "consent": consent, "refusal": refusal, "form_post": answer}
 
 
 def test_every_page_says_that_it_is_a_sandbox_in_the_browsers_language(pages):
-    for language, banner in {"en": "This is a sandbox for tests.", "es-HN,es;q=0.9": "Esto es un entorno de pruebas."}.items():
+    for language, banner in {
+        "en": "This is a sandbox for tests.",
+        "es-HN,es;q=0.9": "Esto es un entorno de pruebas.",
+    }.items():
         for name, page in pages(language).items():
             assert banner in page.text, name
             assert f'<html lang="{language[:2]}">' in page.text
@@ -103,7 +110,14 @@ def test_cookies_have_names_of_their_own(sandbox):
 
 def test_the_index_explains_itself(sandbox):
     text = new_browser().get(sandbox.url + "/").text
-    for words in ("/_sandbox/faults", "/api/v1/me/natural-person", sandbox.client_id, sandbox.redirect_uri, TEO, "missing_scope_status"):
+    for words in (
+        "/_sandbox/faults",
+        "/api/v1/me/natural-person",
+        sandbox.client_id,
+        sandbox.redirect_uri,
+        TEO,
+        "missing_scope_status",
+    ):
         assert words in text
     assert sandbox.client_secret not in text
 
@@ -115,36 +129,72 @@ def test_style_and_mark_are_served_and_nothing_else(sandbox):
         assert sandbox.get(f"/static/{name}").status_code == 404
 
 
+class Client(BaseHTTPRequestHandler):
+    """A site that only remembers how browsers came back to it: (path with query, body)."""
+
+    reached: list[tuple[str, str]] = []
+
+    def do_GET(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        self.reached.append((self.path, body))
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self):
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def client_site():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Client) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Client.reached.clear()
+        yield f"http://localhost:{server.server_address[1]}/back"
+        server.shutdown()
+
+
 @pytest.mark.browser
-def test_a_real_browser_gets_through_without_script_and_with_the_keyboard_alone(sandbox):
+def test_a_real_browser_gets_through_without_script_and_with_the_keyboard_alone(client_site):
     """Chromium sends an Origin, honours the content security policy, and follows redirects after forms as browsers do."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
+    flags = [
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+    with sync_playwright() as playwright, SandboxProcess(redirect_uris=[client_site]) as sandbox:
         browser = playwright.chromium.launch(executable_path=chromium, args=[*flags, "--no-sandbox", "--disable-sync"])
         try:
-            for mode in ("query", "form_post"):
-                context = browser.new_context(java_script_enabled=mode == "form_post")
-                page, reached = context.new_page(), []
-                context.route(
-                    "http://localhost:8000/**",
-                    lambda route, reached=reached: (reached.append(route.request), route.fulfill(status=200, body="back")),
-                )
-                parameters = sandbox.authorize_parameters(response_mode=mode)
-                query = "&".join(f"{name}={value}" for name, value in parameters.items())
-                page.goto(f"{sandbox.url}/api/oauth/authorize?{query}")
-                page.get_by_role("button", name=re.compile("Lucía")).focus()
+            # Only form_post has a script, which presses the button for the person.
+            for mode, script in [("query", False), ("form_post", False), ("form_post", True)]:
+                context = browser.new_context(java_script_enabled=script)
+                page, parameters = context.new_page(), sandbox.authorize_parameters(response_mode=mode)
+                page.goto(f"{sandbox.url}/api/oauth/authorize?{urlencode(parameters)}")
+                page.get_by_role("button", name=re.compile("Lucía Ejemplo")).focus()
                 page.keyboard.press("Enter")
-                page.get_by_label(re.compile("Invented Kites")).focus()
+                box = page.get_by_label(re.compile("Invented Kites"))
+                box.focus()
                 page.keyboard.press("Space")
+                assert not box.is_checked()
                 page.get_by_role("button", name="Allow").focus()
                 page.keyboard.press("Enter")
-                page.wait_for_url("http://localhost:8000/**")
-                carried = reached[0].post_data if mode == "form_post" else reached[0].url
-                assert "code=" in carried
-                assert f"state={parameters['state']}" in carried
+                if mode == "form_post" and not script:
+                    page.get_by_role("button", name="Continue").focus()
+                    page.keyboard.press("Enter")
+                page.wait_for_url(f"{client_site}**")
+                path, body = next(each for each in Client.reached if each[0].startswith("/back"))
+                carried = parse_qs(body if mode == "form_post" else urlsplit(path).query)
+                assert carried["state"] == [parameters["state"]]
+                code = {"grant_type": "authorization_code", "code": carried["code"][0], "redirect_uri": client_site}
+                tokens = sandbox.token(**code).json()
+                listed = sandbox.get("/api/v1/me/legal-entities", tokens["access_token"]).json()["data"]
+                assert [company["id"] for company in listed] == [REEF, LANTERNS]
+                Client.reached.clear()
                 context.close()
         finally:
             browser.close()
-    stats = sandbox.control("stats")["counters"]
-    assert stats["POST /consent 200"] == stats["POST /consent 303"] == 1

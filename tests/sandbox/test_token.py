@@ -43,7 +43,9 @@ def test_either_method_authenticates_the_client(sandbox, auth):
     assert sandbox.refresh(response.json()["refresh_token"], auth=auth).status_code == 200
 
 
-@pytest.mark.parametrize("extra", [{"client_id": "test-client"}, {"client_secret": "x"}, {"client_id": "a", "client_secret": "b"}])
+@pytest.mark.parametrize(
+    "extra", [{"client_id": "test-client"}, {"client_secret": "x"}, {"client_id": "a", "client_secret": "b"}]
+)
 def test_both_methods_at_once_are_refused(sandbox, extra):
     refresh_token = sandbox.mint()[0]["refresh_token"]
     assert refused(sandbox.refresh(refresh_token, **extra), "invalid_request")
@@ -52,14 +54,18 @@ def test_both_methods_at_once_are_refused(sandbox, extra):
 
 @pytest.mark.parametrize(
     "authorization",
-    [basic("test-client", "wrong"), basic("nobody", "wrong"), "Basic", "Basic !!!", "Basic " + base64.b64encode(b"no-colon").decode(),
+    [basic("test-client", "wrong"), basic("nobody", "wrong"), "Basic", "Basic !!!",
+     "Basic " + base64.b64encode(b"no-colon").decode(),
      "Bearer test-client"],
 )  # fmt: skip
 def test_wrong_credentials_are_invalid_client(sandbox, authorization):
     for endpoint, form in [
-        ("token", {"grant_type": "refresh_token", "refresh_token": "rt_x"}), ("revoke", {"token": "x"}), ("introspect", {"token": "x"}),
+        ("token", {"grant_type": "refresh_token", "refresh_token": "rt_x"}), ("revoke", {"token": "x"}),
+        ("introspect", {"token": "x"}),
     ]:  # fmt: skip
-        response = requests.post(f"{sandbox.url}/api/oauth/{endpoint}", data=form, headers={"Authorization": authorization})
+        response = requests.post(
+            f"{sandbox.url}/api/oauth/{endpoint}", data=form, headers={"Authorization": authorization}
+        )
         assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
         assert response.headers["WWW-Authenticate"].startswith("Basic")
 
@@ -88,12 +94,16 @@ def test_parameters_in_the_url_are_refused(sandbox):
     assert refused(requests.post(url, data={"refresh_token": "rt_x"}, headers=headers), "invalid_request")
 
 
-@pytest.mark.parametrize("grant_type", ["password", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code", "?"])
+@pytest.mark.parametrize(
+    "grant_type", ["password", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code", "?"]
+)
 def test_other_grants_are_unsupported(sandbox, grant_type):
     assert refused(sandbox.token(grant_type=grant_type), "unsupported_grant_type")
 
 
-@pytest.mark.parametrize("form", [{}, {"grant_type": "authorization_code", "code": "x"}, {"grant_type": "refresh_token"}])
+@pytest.mark.parametrize(
+    "form", [{}, {"grant_type": "authorization_code", "code": "x"}, {"grant_type": "refresh_token"}]
+)
 def test_missing_fields_are_named(sandbox, form):
     assert refused(sandbox.token(**form), "invalid_request")
 
@@ -294,7 +304,9 @@ def test_a_refreshed_id_token_keeps_its_auth_time_and_has_no_nonce(sandbox):
     first = verified(sandbox, tokens["id_token"], sandbox.client_id)
     second = verified(sandbox, sandbox.refresh(tokens["refresh_token"]).json()["id_token"], sandbox.client_id)
     assert "nonce" not in second
-    assert [first[name] for name in ("sub", "aud", "iss", "auth_time")] == [second[n] for n in ("sub", "aud", "iss", "auth_time")]
+    assert [first[name] for name in ("sub", "aud", "iss", "auth_time")] == [
+        second[n] for n in ("sub", "aud", "iss", "auth_time")
+    ]
 
 
 def test_id_tokens_can_carry_claims_or_stay_away_at_a_refresh(sandbox):
@@ -340,7 +352,9 @@ def test_revoking_a_refresh_token_ends_the_grant(sandbox):
     assert sandbox.control("stats")["refresh_token_reuse"] == 0
 
 
-@pytest.mark.parametrize("hint", [{}, {"token_type_hint": "access_token"}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "?"}])
+@pytest.mark.parametrize(
+    "hint", [{}, {"token_type_hint": "access_token"}, {"token_type_hint": "refresh_token"}, {"token_type_hint": "?"}]
+)
 def test_revoking_an_access_token_leaves_the_refresh_token(sandbox, hint):
     tokens = sandbox.sign_in()
     assert sandbox.back_channel("revoke", token=tokens["access_token"], **hint).status_code == 200
@@ -358,8 +372,8 @@ def test_introspection_of_an_access_token(sandbox):
     body = sandbox.back_channel("introspect", token=token).json()
     claims = jwt.decode(token, options={"verify_signature": False})
     assert body == {
-        "active": True, "scope": ALL_SCOPES, "client_id": sandbox.client_id, "username": LUCIA, "sub": LUCIA, "token_type": "Bearer",
-        "exp": claims["exp"], "iat": claims["iat"], "jti": claims["jti"], "aud": "eprospera-api", "iss": sandbox.url,
+        "active": True, "scope": ALL_SCOPES, "client_id": sandbox.client_id, "username": LUCIA, "sub": LUCIA,
+        "token_type": "Bearer", "exp": claims["exp"], "iat": claims["iat"], "jti": claims["jti"], "aud": "eprospera-api", "iss": sandbox.url,
     }  # fmt: skip
 
 
