@@ -123,7 +123,7 @@ def test_person_refreshes_shares_other_companies_and_disconnects(visitor, demo):
     expect(page.get_by_text("not connected with e-Próspera")).to_be_visible()
 
 
-def test_withdrawal_asks_for_a_recent_sign_in_only_when_it_is_not_recent(visitor, demo):
+def test_withdrawal_follows_a_sign_in_of_a_moment_ago(visitor, demo):
     page = visitor()
     sign_in(page, ANA)
     wait_for_data(page)
