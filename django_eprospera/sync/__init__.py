@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from django.utils import timezone
 
 from django_eprospera.conf import conf
-from django_eprospera.errors import EprosperaError, GrantGone
+from django_eprospera.errors import EprosperaError, GrantGone, TokenError
 from django_eprospera.freshness import NOT_GRANTED, SCOPES, failure_code
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.signals import facts_synced
@@ -87,7 +87,8 @@ def sync(connection: Connection, resources: Iterable[str] | None = None) -> Sync
 
 
 def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:
-    asker, trouble = None, ""
+    # Why nothing more can be asked: then it is the outcome of every resource that is left.
+    trouble, asker = "", None
     if connection.issuer != conf.EPROSPERA_BASE_URL:
         trouble = "other_provider"  # whose tokens must not be shown to this one
     elif asked:
@@ -96,13 +97,16 @@ def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:
         except EprosperaError as error:
             trouble = failure_code(error)
     for resource in asked:
-        asked_at, code = timezone.now(), trouble
-        if asker is not None:
+        asked_at = timezone.now()
+        code = trouble or _without_companies(connection, resource, report)
+        if asker is not None and not code:
             try:
                 pulled = _PULLS[resource](asker, connection, asked_at)
             except EprosperaError as error:
                 code = failure_code(error)
                 logger.warning("connection %s: %s failed, %s: %s", connection.pk, resource, code, error)
+                if isinstance(error, TokenError):
+                    trouble = code
             else:
                 code = pulled.trouble
                 if pulled.changed:
@@ -110,6 +114,13 @@ def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:
         if code:
             report.failed[resource] = code
             _note(connection, resource, asked_at, code)
+
+
+def _without_companies(connection: Connection, resource: str, report: SyncReport) -> str:
+    """Documents of companies that could not be listed: not none, but unknown for the same reason."""
+    if resource != _RESOURCE.ENTITY_DOCUMENTS or connection.entity_consents.filter(withdrawn_at=None).exists():
+        return ""
+    return report.failed.get(_RESOURCE.LEGAL_ENTITIES, "")
 
 
 def _skip(connection: Connection, resource: str, report: SyncReport) -> None:
