@@ -58,8 +58,11 @@ def _control(**methods: Callable[..., Any]) -> Callable[..., HttpResponse]:
             if not isinstance(body, dict):
                 return JsonResponse({"error": "The body must be an object"}, status=400)
         try:
-            with state.write_lock, transaction.atomic():
+            if request.method == "GET":
                 answer = function(body, **kwargs)
+            else:
+                with state.write_lock, transaction.atomic():
+                    answer = function(body, **kwargs)
         except (_NonsenseError, ValueError) as problem:
             return JsonResponse({"error": str(problem)}, status=400)
         return JsonResponse(answer)

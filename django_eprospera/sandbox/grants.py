@@ -74,6 +74,8 @@ def refresh_token_end(consent: Consent) -> datetime:
 def ensure_rows(account_subs: Iterable[str]) -> None:
     """Writes the client and the accounts that the sandbox was started with."""
     given = state.options()
+    # A kept state may know an earlier client; it is no longer registered, and its grants go with it.
+    Application.objects.exclude(client_id=given.client_id).delete()
     Application.objects.update_or_create(
         client_id=given.client_id,
         defaults={

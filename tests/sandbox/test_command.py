@@ -83,6 +83,15 @@ def test_with_a_data_dir_keys_grants_and_changes_survive(tmp_path):
         assert kid == jwt.get_unverified_header(answer.json()["access_token"])["kid"]
 
 
+def test_a_client_that_is_no_longer_registered_is_unknown(tmp_path):
+    with SandboxProcess(client_id="earlier", data_dir=tmp_path) as sandbox:
+        tokens = sandbox.sign_in()
+    with SandboxProcess(client_id="later", data_dir=tmp_path) as sandbox:
+        assert sandbox.get("/api/oauth/userinfo", tokens["access_token"]).status_code == 401
+        sandbox.client_id = "earlier"
+        assert sandbox.refresh(tokens["refresh_token"]).json() == {"error": "invalid_client"}
+
+
 def test_a_data_dir_of_another_layout_is_refused(tmp_path):
     (tmp_path / "layout").write_text("0")
     result = run("--port", "0", "--data-dir", str(tmp_path))

@@ -373,7 +373,8 @@ def test_introspection_of_an_access_token(sandbox):
     claims = jwt.decode(token, options={"verify_signature": False})
     assert body == {
         "active": True, "scope": ALL_SCOPES, "client_id": sandbox.client_id, "username": LUCIA, "sub": LUCIA,
-        "token_type": "Bearer", "exp": claims["exp"], "iat": claims["iat"], "jti": claims["jti"], "aud": "eprospera-api", "iss": sandbox.url,
+        "token_type": "Bearer", "exp": claims["exp"], "iat": claims["iat"], "jti": claims["jti"],
+        "aud": "eprospera-api", "iss": sandbox.url,
     }  # fmt: skip
 
 
