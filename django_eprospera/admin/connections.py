@@ -11,12 +11,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_eprospera import scopes, tasks, tokens
 from django_eprospera.admin.read_only import FactsAdmin, ReadOnlyAdmin
-from django_eprospera.admin.rows import MASK, Row, Section
+from django_eprospera.admin.rows import MASK, Row, Section, short
 from django_eprospera.freshness import freshness
 from django_eprospera.models import Connection, PendingRevocation
 
@@ -35,7 +36,7 @@ _RELATED = ("natural_person", "residency", "id_verification")
 class ConnectionAdmin(FactsAdmin):
     """Connections. The permission to change one allows to sync it, the permission to delete one to disconnect it."""
 
-    list_display = ("user", "subject", "standing", "access_token_expires_at", "refresh_token_expires_at", "last_sync")
+    list_display = ("user", "subject", "standing", "access_until", "refresh_until", "last_sync")
     list_filter = ("state", "state_cause")
     list_select_related = ("user",)
     ordering: ClassVar[Any] = ("-signed_in_at",)
@@ -59,15 +60,24 @@ class ConnectionAdmin(FactsAdmin):
     @admin.display(description=_("state"), ordering="state")
     def standing(self, obj: Connection) -> SafeString:
         """The state, with its cause when the person has to sign in again."""
-        text = obj.get_state_display()
-        if obj.state != Connection.State.ACTIVE and obj.state_cause:
-            text = f"{text}: {obj.get_state_cause_display()}"
-        return format_html('<span class="eprospera-badge {}">{}</span>', obj.state, text)
+        cause = obj.get_state_cause_display() if obj.state != Connection.State.ACTIVE else ""
+        badge = '<span class="eprospera-badge {}">{}</span> <span class="quiet">{}</span>'
+        return format_html(badge, obj.state, obj.get_state_display(), cause)
+
+    @admin.display(description=_("access until"), ordering="access_token_expires_at")
+    def access_until(self, obj: Connection) -> str:
+        """When the access token expires."""
+        return short(obj.access_token_expires_at)
+
+    @admin.display(description=_("refresh until"), ordering="refresh_token_expires_at")
+    def refresh_until(self, obj: Connection) -> str:
+        """When the refresh token expires."""
+        return short(obj.refresh_token_expires_at)
 
     @admin.display(description=_("last good answer"), ordering="last_synced")
-    def last_sync(self, obj: Any) -> Any:
+    def last_sync(self, obj: Any) -> str:
         """When the provider last gave a good answer to anything."""
-        return obj.last_synced
+        return short(obj.last_synced)
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         """Whether this member of staff may ask for a sync."""
@@ -102,6 +112,10 @@ class ConnectionAdmin(FactsAdmin):
         text = ngettext("%d connection was ended and erased.", "%d connections were ended and erased.", len(chosen))
         self.message_user(request, text % len(chosen), messages.SUCCESS)
         return HttpResponseRedirect(reverse(f"{self.admin_site.name}:django_eprospera_connection_changelist"))
+
+    def page_title(self, obj: Connection) -> str:
+        """Return whose connection it is."""
+        return f"{capfirst(str(self.opts.verbose_name))}: {obj.user}"
 
     def sections(self, obj: Connection, *, unmasked: bool) -> Iterator[Section]:
         """Add what was granted."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.admin.read_only import FactsAdmin, may_see_personal_data
@@ -25,6 +26,10 @@ class ConnectionFactsAdmin(FactsAdmin):
 
     list_select_related = ("connection__user",)
     ordering: ClassVar[Any] = ("connection__user__pk",)
+
+    def page_title(self, obj: Any) -> str:
+        """Return what kind of facts they are, and whose."""
+        return f"{capfirst(str(self.opts.verbose_name))}: {obj.connection.user}"
 
     @admin.display(description=_("user"), ordering="connection__user__pk")
     def user(self, obj: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.cache import add_never_cache_headers
@@ -47,6 +47,9 @@ class ReadOnlyAdmin(Admin):
     actions: Any = None
     show_full_result_count = False
 
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_eprospera/review.css",)}
+
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002 - Django's signature
         """Nobody adds what the provider says."""
         return False
@@ -77,6 +80,8 @@ class FactsAdmin(ReadOnlyAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         """Show the row, masked."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(("GET", "HEAD"))
         return self._page(request, self._wanted(request, object_id), unmasked=False)
 
     def show_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -92,6 +97,10 @@ class FactsAdmin(ReadOnlyAdmin):
         """Yield what the page shows."""
         for title, names in self.groups:
             yield Section(str(title), rows(obj, names, unmasked=unmasked))
+
+    def page_title(self, obj: Any) -> str:
+        """Return what the page is about, without personal data."""
+        return str(obj)
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return what the page shows besides its sections."""
@@ -110,7 +119,7 @@ class FactsAdmin(ReadOnlyAdmin):
         masked = any(row.state == "masked" for section in sections for row in section.rows)
         context = {
             **self.admin_site.each_context(request),
-            "title": str(obj),
+            "title": self.page_title(obj),
             "opts": self.opts,
             "original": obj,
             "sections": sections,

@@ -12,6 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.cache import add_never_cache_headers
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
@@ -21,6 +24,7 @@ from django_eprospera.admin import files
 from django_eprospera.admin.read_only import ReadOnlyAdmin, may_see_personal_data
 from django_eprospera.admin.review_page import context_of, viewed_fields
 from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, next_in_queue
+from django_eprospera.admin.rows import short
 from django_eprospera.errors import DecisionRefused
 from django_eprospera.kyc.decisions import MAX_REASON, is_own_review, outcomes_for, seen_token
 from django_eprospera.kyc.facts import facts_of
@@ -28,6 +32,7 @@ from django_eprospera.models import AuditEntry, Decision, Review
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
+    from django.utils.safestring import SafeString
 
 __all__: list[str] = []
 
@@ -67,7 +72,7 @@ class DecisionForm(forms.Form):
 class ReviewAdmin(ReadOnlyAdmin):
     """The queue, and the page on which a reviewer decides."""
 
-    list_display = ("subject_line", "status", "queued_at", "failed_checks", "decided_at")
+    list_display = ("subject_line", "standing", "waiting_for", "failed_checks", "decided")
     list_display_links = ("subject_line",)
     list_filter = (StatusFilter, "subject_kind")
     list_select_related = ("user", "entity")
@@ -91,8 +96,25 @@ class ReviewAdmin(ReadOnlyAdmin):
     def subject_line(self, obj: Review) -> str:
         """Kind and account, or kind and number: a list opens no names."""
         if obj.subject_kind == Review.Subject.PERSON:
-            return f"{obj.get_subject_kind_display()}: {obj.user or _('no account any more')}"
-        return f"{obj.get_subject_kind_display()}: {obj.subject.rpartition(':')[2][:8]}"
+            name = str(obj.user or _("no account any more"))
+        else:
+            name = obj.subject.rpartition(":")[2][:8]
+        return f"{capfirst(obj.get_subject_kind_display())}: {name}"
+
+    @admin.display(description=gettext_lazy("status"), ordering="status")
+    def standing(self, obj: Review) -> SafeString:
+        """The status."""
+        return format_html('<span class="eprospera-badge {}">{}</span>', obj.status, obj.get_status_display())
+
+    @admin.display(description=gettext_lazy("in the queue for"), ordering="queued_at")
+    def waiting_for(self, obj: Review) -> str:
+        """How long it has waited."""
+        return timesince(obj.queued_at) if obj.queued_at else "–"
+
+    @admin.display(description=gettext_lazy("decided"), ordering="decided_at")
+    def decided(self, obj: Review) -> str:
+        """When it was decided last."""
+        return short(obj.decided_at)
 
     @admin.display(description=gettext_lazy("automatic checks"))
     def failed_checks(self, obj: Review) -> str:
@@ -108,7 +130,8 @@ class ReviewAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the queue, with its search."""
-        return super().changelist_view(request, {"find_form": FindForm(), **(extra_context or {})})
+        context = {"title": capfirst(str(self.opts.verbose_name_plural)), "find_form": FindForm()}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def find_view(self, request: HttpRequest) -> HttpResponse:
         """Look for exactly one permit number or e-mail address, and note that somebody looked, not for what."""
@@ -158,7 +181,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             except DecisionRefused as refused:
                 form.add_error("reason" if refused.code.startswith("reason_") else None, str(refused))
             else:
-                self.log_change(request, review, [{"changed": {"fields": [decision.outcome]}}])
+                self.log_change(request, review, str(decision.outcome))
                 text = _("Decided: %(outcome)s.") % {"outcome": decision.get_outcome_display()}
                 self.message_user(request, text, messages.SUCCESS)
                 return self._to_next(request, review)
@@ -185,6 +208,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             **context_of(review, facts, unmasked=unmasked, admin_name=self.admin_site.name),
             "title": str(review),
+            "is_nav_sidebar_enabled": False,  # the width is needed
             "opts": self.opts,
             "review": review,
             "facts": facts,

@@ -15,6 +15,7 @@ from django_eprospera.freshness import freshness
 from django_eprospera.kyc.checks import run
 from django_eprospera.kyc.decisions import verify_decision
 from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject
+from django_eprospera.kyc.findings import Outcome
 from django_eprospera.models import Review, VerificationImage
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _ENTITY: Final = (
     "dissolution_date",
     "principal_office_address",
 )
+_WORST_FIRST: Final = (Outcome.FAIL, Outcome.WARN, Outcome.PASS)
 _NO_BACK: Final[dict[str, _StrPromise]] = {
     "passport": gettext_lazy("A passport has no back."),
     "visa": gettext_lazy("A visa has no back."),
@@ -74,7 +76,7 @@ def context_of(
     """Return everything that the page shows of a subject."""
     context: dict[str, Any] = {
         "name": _("masked") if facts and not unmasked else _name(facts),
-        "findings": run(facts) if facts else [],
+        "findings": sorted(run(facts), key=lambda finding: _WORST_FIRST.index(finding.outcome)) if facts else [],
         "history": [_told(decision) for decision in review.decisions.select_related("reviewer")],
     }
     if isinstance(facts, PersonFacts):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.utils.functional import _StrPromise
 
-__all__ = ["MASK", "Row", "Section", "in_words", "row", "rows", "sealed_names"]
+__all__ = ["MASK", "Row", "Section", "in_words", "row", "rows", "sealed_names", "short"]
 
 MASK: Final = "••••"
 
@@ -38,6 +41,8 @@ _WORDS: Final[dict[tuple[str, str], _StrPromise | str]] = {
     ("status", "approved"): gettext_lazy("approved"),
     ("kind", "veriff"): "Veriff",  # a name, the same in every language
 }
+# Days that the provider writes as instants, midnight UTC: in another zone they would be the day before.
+_DAYS: Final = {"effective_date", "termination_date"}
 _ADDRESS: Final = ("line1", "line2", "city", "state", "postal_code", "postalCode", "country")
 
 
@@ -71,7 +76,8 @@ def row(instance: Model, name: str, *, unmasked: bool) -> Row:
         return Row(label, _("not given"), "missing", name)
     if isinstance(field, SealedField) and not unmasked:
         return Row(label, _masked(value, _KEPT.get(name, 0)), "masked", name)
-    return Row(label, in_words(name, value), "plain", name)
+    said = getattr(instance, f"get_{name}_display", None)
+    return Row(label, said() if said else in_words(name, value), "plain", name)
 
 
 def rows(instance: Model, names: Iterable[str], *, unmasked: bool) -> tuple[Row, ...]:
@@ -86,6 +92,8 @@ def sealed_names(model: type[Model], names: Iterable[str]) -> list[str]:
 
 def in_words(name: str, value: Any) -> Any:
     """The provider's word, list, address or truth value as text; anything else as it is, for the template to localise."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).date() if name in _DAYS else value
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, list):
@@ -93,6 +101,11 @@ def in_words(name: str, value: Any) -> Any:
     if isinstance(value, dict) and set(value) & set(_ADDRESS):
         return "\n".join(str(value[part]) for part in _ADDRESS if value.get(part))
     return str(_WORDS.get((name, value), value)) if isinstance(value, str) else value
+
+
+def short(moment: datetime | None) -> str:
+    """An instant in few letters, for a column."""
+    return date_format(timezone.localtime(moment), "SHORT_DATETIME_FORMAT") if moment else "–"
 
 
 def _masked(value: Any, kept: int) -> str:

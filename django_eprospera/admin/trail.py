@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.admin.read_only import FactsAdmin, ReadOnlyAdmin
-from django_eprospera.admin.rows import Row, Section
+from django_eprospera.admin.rows import Row, Section, short
 from django_eprospera.errors import SealedValueError
 from django_eprospera.kyc import verify_decision
 from django_eprospera.models import AuditEntry, Decision
@@ -24,12 +26,34 @@ __all__: list[str] = []
 class AuditEntryAdmin(ReadOnlyAdmin):
     """The chain, newest first."""
 
-    list_display = ("position", "at", "action", "actor_ref", "subject", "said")
+    list_display = ("position", "time", "action", "who", "about", "summary")
+    list_select_related = ("actor",)
     list_filter = ("action", ("at", admin.DateFieldListFilter))
     search_fields = ("subject", "actor_ref")
     search_help_text = _("Model and primary key of the subject, or the primary key of the user who acted.")
     fields = ("position", "at", "action", "actor", "actor_ref", "subject", "said", "previous", "digest")
     readonly_fields = fields
+
+    @admin.display(description=_("time"), ordering="at")
+    def time(self, obj: AuditEntry) -> str:
+        """When it happened."""
+        return short(obj.at)
+
+    @admin.display(description=_("actor"))
+    def who(self, obj: AuditEntry) -> str:
+        """Who acted; the primary key of a user who was deleted since."""
+        return str(obj.actor or obj.actor_ref or "–")
+
+    @admin.display(description=_("subject"))
+    def about(self, obj: AuditEntry) -> str:
+        """Kind and beginning of the key; all of it stands on the entry's page."""
+        label, _colon, key = obj.subject.partition(":")
+        return f"{label.rpartition('.')[2]} {key[:8]}"
+
+    @admin.display(description=_("detail"))
+    def summary(self, obj: AuditEntry) -> str:
+        """The beginning of the detail."""
+        return Truncator(self.said(obj)).chars(60)
 
     @admin.display(description=_("detail"))
     def said(self, obj: AuditEntry) -> str:
@@ -59,6 +83,8 @@ class DecisionAdmin(FactsAdmin):
 
 
 def _laid_out(row: Row) -> Row:
+    if row.name == "reviewer_name":
+        return replace(row, label=str(_("Name then")))
     if row.name != "evidence" or row.state != "plain":
         return row
     return Row(row.label, json.dumps(row.value, indent=2, ensure_ascii=False, sort_keys=True), "text", row.name)

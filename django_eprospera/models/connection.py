@@ -82,7 +82,7 @@ class Connection(SealedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.sub} ({self.get_state_display()})"
+        return f"{self._meta.verbose_name} {str(self.pk)[:8]} ({self.get_state_display()})"
 
     @property
     def scopes(self) -> frozenset[str]:
