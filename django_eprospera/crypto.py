@@ -25,10 +25,22 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["BadKey", "DoesNotOpen", "Keyring", "Moved", "Secret", "file_key_id", "key_id_of", "looks_sealed", "prefix_of"]
+__all__ = [
+    "BadKey",
+    "DoesNotOpen",
+    "Keyring",
+    "Moved",
+    "Secret",
+    "file_key_id",
+    "key_id_of",
+    "looks_sealed",
+    "prefix_of",
+]
 
 _VERSION: Final = "1"
-_SEALED: Final = re.compile(r"1\.([0-9a-f]{8})\.([\w=-]+)", re.ASCII)
+_PREFIX: Final = re.compile(r"1\.([0-9a-f]{8})\.")
+_SEALED: Final = re.compile(r"1\.[0-9a-f]{8}\.[\w=-]+", re.ASCII)
+_PREFIX_LENGTH: Final = 11
 _MAGIC: Final = b"EPS1"
 _CHUNK: Final = 65_536
 _TAG: Final = 16
@@ -105,14 +117,14 @@ class Keyring:
 
     def open(self, owner: bytes, sealed: str) -> bytes:
         """Open what `seal` made for the same owner. Raises DoesNotOpen, and its subclass Moved."""
-        match = _SEALED.fullmatch(sealed)
-        if match is None:
+        name = key_id_of(sealed)
+        if not name:
             raise DoesNotOpen("it is not a sealed value")
-        fernet = self._fernets.get(match[1])
+        fernet = self._fernets.get(name)
         if fernet is None:
-            raise DoesNotOpen(f"it was sealed under key {match[1]}, which FIELD_ENCRYPTION_KEY does not hold")
+            raise DoesNotOpen(f"it was sealed under key {name}, which FIELD_ENCRYPTION_KEY does not hold")
         try:
-            plain = fernet.decrypt(match[2].encode("ascii"))
+            plain = fernet.decrypt(sealed[_PREFIX_LENGTH:].encode("ascii", "replace"))
         except InvalidToken:
             raise DoesNotOpen("it was changed after it was sealed") from None
         bound = _bound(owner)
@@ -176,7 +188,7 @@ def prefix_of(key_id: str) -> str:
 
 def key_id_of(sealed: str) -> str:
     """Id of the key that a sealed value or blind index hangs on; empty when it is neither."""
-    match = _SEALED.match(sealed)
+    match = _PREFIX.match(sealed)
     return "" if match is None else match[1]
 
 

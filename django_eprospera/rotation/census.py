@@ -63,4 +63,4 @@ def _by_key(table: Table, field: SealedField | BlindIndexField) -> Iterator[tupl
     with connections[table.using].cursor() as cursor:
         cursor.execute(query)
         for prefix, number in cursor.fetchall():
-            yield key_id_of(f"{prefix}-"), number
+            yield key_id_of(prefix), number

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import OperationalError, connections, transaction
@@ -19,6 +20,7 @@ from django_eprospera.keys import keyring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Executor, Future
 
     from django_eprospera.crypto import Keyring
     from django_eprospera.fields import BlindIndexField, SealedField
@@ -41,17 +43,38 @@ def count_outdated(table: Table) -> int:
 
 
 def rotate_rows(table: Table, progress: Progress, *, batch_size: int) -> None:
-    """Seal the rows of a table under the newest key. What does not open is left as it lies, and named in `progress`."""
-    for _ in range(_PASSES):
-        again = False
-        for rows in _batches(table, batch_size):
-            changes = _sealed_again(table, keyring(), rows, progress)
-            wanted = sum(map(len, changes.values()))
-            written = _write(table, changes)
-            again = again or written < wanted
-            progress.moved(rows=written)
-        if not again:
-            return
+    """Seal the rows of a table under the newest key. What does not open is left as it lies, and named in `progress`.
+
+    Raises RuntimeError inside a transaction: it would hold every row until the end.
+    """
+    if connections[table.using].in_atomic_block:
+        raise RuntimeError("Keys are rotated in many small transactions, not inside one.")
+    # One batch is written, over a database connection of the thread's own, while the next is being sealed.
+    with ThreadPoolExecutor(1, "eprospera-rotation") as writer:
+        try:
+            for _ in range(_PASSES):
+                if not _pass(table, progress, batch_size, writer):
+                    return
+        finally:
+            writer.submit(connections.close_all)
+
+
+def _pass(table: Table, progress: Progress, batch_size: int, writer: Executor) -> int:
+    """Seal every outdated row once. Returns how many were not written because somebody else had saved them."""
+    missed = 0
+    waiting: list[tuple[int, Future[int]]] = []
+
+    def finish() -> int:
+        wanted, future = waiting.pop()
+        progress.moved(rows=future.result())
+        return wanted - future.result()
+
+    for rows in _batches(table, batch_size):
+        changes = _sealed_again(table, keyring(), rows, progress)
+        if waiting:
+            missed += finish()
+        waiting.append((sum(map(len, changes.values())), writer.submit(_write, table, changes)))
+    return missed + finish() if waiting else missed
 
 
 def _batches(table: Table, size: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -128,7 +151,7 @@ def _write(table: Table, changes: _Changes) -> int:
             with transaction.atomic(using=table.using), connections[table.using].cursor() as cursor:
                 return sum(_write_like(table, cursor, *columns, rows) for columns, rows in changes.items())
         except OperationalError:  # a deadlock with somebody's transaction, or SQLite's single writer
-            if attempt == _TRIES or connections[table.using].in_atomic_block:
+            if attempt == _TRIES:
                 raise
             time.sleep(0.1 * attempt)
     return 0

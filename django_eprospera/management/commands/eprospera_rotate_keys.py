@@ -50,6 +50,8 @@ class Command(BaseCommand):
                 self._check(database)
             else:
                 self._rotate(database, batch_size, verbosity)
+        except RuntimeError as error:
+            raise CommandError(str(error)) from None
         except OperationalError as error:
             raise CommandError(f"The database gave up: {error} Nothing is half done. Run the command again.") from None
 
