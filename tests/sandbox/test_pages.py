@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.sandbox_process import KITES, LANTERNS, LUCIA, REEF, ROBIN, TEO, SandboxProcess, hidden_fields, new_browser
+from tests.sandbox_process import KITES, LUCIA, ROBIN, TEO, hidden_fields, new_browser
 
 
 @pytest.fixture
@@ -127,74 +122,3 @@ def test_style_and_mark_are_served_and_nothing_else(sandbox):
     assert sandbox.get("/static/mark.svg").status_code == 200
     for name in ("../settings.py", "..%2Fsettings.py", "other.css"):
         assert sandbox.get(f"/static/{name}").status_code == 404
-
-
-class Client(BaseHTTPRequestHandler):
-    """A site that only remembers how browsers came back to it: (path with query, body)."""
-
-    reached: list[tuple[str, str]] = []
-
-    def do_GET(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        self.reached.append((self.path, body))
-        self.send_response(200)
-        self.end_headers()
-
-    def do_POST(self):
-        self.do_GET()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def client_site():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Client) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        Client.reached.clear()
-        yield f"http://localhost:{server.server_address[1]}/back"
-        server.shutdown()
-
-
-@pytest.mark.browser
-def test_a_real_browser_gets_through_without_script_and_with_the_keyboard_alone(client_site):
-    """Chromium sends an Origin, honours the content security policy, and follows redirects after forms as browsers do."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    flags = [
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-    ]
-    with sync_playwright() as playwright, SandboxProcess(redirect_uris=[client_site]) as sandbox:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*flags, "--no-sandbox", "--disable-sync"])
-        try:
-            # Only form_post has a script, which presses the button for the person.
-            for mode, script in [("query", False), ("form_post", False), ("form_post", True)]:
-                context = browser.new_context(java_script_enabled=script)
-                page, parameters = context.new_page(), sandbox.authorize_parameters(response_mode=mode)
-                page.goto(f"{sandbox.url}/api/oauth/authorize?{urlencode(parameters)}")
-                page.get_by_role("button", name=re.compile("Lucía Ejemplo")).focus()
-                page.keyboard.press("Enter")
-                box = page.get_by_label(re.compile("Invented Kites"))
-                box.focus()
-                page.keyboard.press("Space")
-                assert not box.is_checked()
-                page.get_by_role("button", name="Allow").focus()
-                page.keyboard.press("Enter")
-                if mode == "form_post" and not script:
-                    page.get_by_role("button", name="Continue").focus()
-                    page.keyboard.press("Enter")
-                page.wait_for_url(f"{client_site}**")
-                path, body = next(each for each in Client.reached if each[0].startswith("/back"))
-                carried = parse_qs(body if mode == "form_post" else urlsplit(path).query)
-                assert carried["state"] == [parameters["state"]]
-                code = {"grant_type": "authorization_code", "code": carried["code"][0], "redirect_uri": client_site}
-                tokens = sandbox.token(**code).json()
-                listed = sandbox.get("/api/v1/me/legal-entities", tokens["access_token"]).json()["data"]
-                assert [company["id"] for company in listed] == [REEF, LANTERNS]
-                Client.reached.clear()
-                context.close()
-        finally:
-            browser.close()
