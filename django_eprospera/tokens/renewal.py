@@ -186,7 +186,9 @@ def _refresh(alias: str, row: Connection, holder: uuid.UUID, client: Client, *, 
         raise _release(alias, row, holder, error, sent=uncertain) from None
     asked_at = timezone.now()
     try:
-        answer = _ask(client, row)
+        with spool.ready(row) as keep:
+            answer = _ask(client, row)
+            keep(answer, asked_at)
     except InvalidGrant:
         _give_up(alias, row, _CAUSES.ANSWER_LOST if uncertain else _CAUSES.INVALID_GRANT)
         return None
@@ -196,7 +198,6 @@ def _refresh(alias: str, row: Connection, holder: uuid.UUID, client: Client, *, 
     except ProviderUnavailable as error:
         unknown = isinstance(error, (AnswerLost, MalformedAnswer))
         raise _release(alias, row, holder, error, sent=uncertain or unknown) from None
-    spool.keep(row, answer, asked_at)
     return _keep(alias, row, client, keys, answer, asked_at, keep_alive=keep_alive)
 
 

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -23,11 +24,12 @@ from django_eprospera.grants import TokenAnswer
 from django_eprospera.keys import keyring
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from django_eprospera.models import Connection
 
-__all__ = ["drop", "find", "keep", "sweep"]
+__all__ = ["drop", "find", "ready", "sweep"]
 
 logger = logging.getLogger("django_eprospera.tokens")
 
@@ -35,23 +37,32 @@ _LARGEST: Final = 200_000
 _OLDEST: Final = 7 * 86_400
 
 
-def keep(row: Connection, answer: TokenAnswer, asked_at: datetime) -> None:
-    """Write down what the provider answered to the refresh of this row, asked at `asked_at`."""
-    directory = _directory()
-    if directory is None:
-        return
-    text = json.dumps({**asdict(answer), "asked_at": asked_at.timestamp()})
-    sealed = keyring().seal(_owner(row), text.encode()).encode()
+@contextmanager
+def ready(row: Connection) -> Iterator[Callable[[TokenAnswer, datetime], None]]:
+    """Hand out the function that writes down what the provider answers to the refresh of this row, and when it was asked.
+
+    Everything that can be done beforehand is done beforehand: the file is open before the refresh is sent.
+    """
+    directory, ring, owner = _directory(), keyring(), _owner(row)
+    file = None if directory is None else _open(directory / _name(row))
+
+    def keep(answer: TokenAnswer, asked_at: datetime) -> None:
+        if file is not None:
+            text = json.dumps({**asdict(answer), "asked_at": asked_at.timestamp()})
+            try:
+                # No fsync: the kernel keeps the write when the process dies, and a machine that dies takes more with it.
+                os.write(file, ring.seal(owner, text.encode()).encode())
+            except OSError as error:
+                logger.warning("connection %s: nothing written to the spool: %s", row.pk, error.strerror)
+
     try:
-        # No fsync: the kernel keeps the write when the process dies, and a machine that dies takes more with it.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(directory / _name(row), flags, 0o600)
-        try:
-            os.write(descriptor, sealed)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        logger.warning("connection %s: nothing written to the spool: %s", row.pk, error.strerror)
+        yield keep
+    except BaseException:
+        drop(row)  # there was no answer to keep
+        raise
+    finally:
+        if file is not None:
+            os.close(file)
 
 
 def find(row: Connection) -> tuple[TokenAnswer, datetime] | None:
@@ -102,6 +113,14 @@ def _directory() -> Path | None:
         logger.warning("EPROSPERA_SPOOL %s is not used: it has to belong to this user alone (mode 0700).", directory)
         return None
     return directory
+
+
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        logger.warning("EPROSPERA_SPOOL %s cannot be written to: %s", path.parent, error.strerror)
+        return None
 
 
 def _name(row: Connection) -> str:
