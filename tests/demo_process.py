@@ -60,7 +60,7 @@ class DemoProcess:
         return self.process.returncode
 
     def logs(self):
-        return "".join(f"\n--- {log.name}\n{log.read_text()}" for log in sorted(self.home.glob("logs/*.log")))
+        return "".join(f"\n--- {log.name}\n{log.read_text()}" for log in sorted(self.home.glob("*/logs/*.log")))
 
     def __enter__(self):
         return self.start()

@@ -102,7 +102,7 @@ def test_demo_keeps_its_data_refuses_a_taken_port_and_stops_at_ctrl_c(tmp_path):
     assert demo.stop(signal.SIGINT) == 0
     assert not [pid for pid in children if alive(pid)]
 
-    with DemoProcess(tmp_path / "home") as again:
+    with DemoProcess(tmp_path / "home", sandbox_port=demo.sandbox_port) as again:
         assert again.password == password
         assert "First run" not in "".join(again.output)
 

@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, lambda *_: stop.set())
     try:
-        _run(given.port, given.sandbox_port, Home(given.home), stop)
+        _run(given.port, given.sandbox_port, Home(given.home, sandbox_port=given.sandbox_port), stop)
     except Ended as problem:
         _say(f"{problem}\nThe demo has stopped.", error=True)
         return 1
@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(port: int, sandbox_port: int, home: Home, stop: threading.Event) -> None:
-    site, sandbox = f"http://localhost:{port}", f"http://localhost:{sandbox_port}"
-    environment = home.environment(os.environ, sandbox_port=sandbox_port)
+    site, sandbox = f"http://localhost:{port}", home.provider
+    environment = home.environment(os.environ)
     python, manage = sys.executable, str(_ROOT / "manage.py")
     if home.is_new:
         _say("First run: making keys, a database and a reviewer …")
@@ -67,7 +67,7 @@ def _run(port: int, sandbox_port: int, home: Home, stop: threading.Event) -> Non
                     raise Ended(f"manage.py {command[0]} failed:\n{done.stderr or done.stdout}")
 
         start(
-            "sandbox", "-m", "django_eprospera.sandbox", "--port", str(sandbox_port), "--data-dir", str(home.path / "sandbox"),
+            "sandbox", "-m", "django_eprospera.sandbox", "--port", str(sandbox_port), "--data-dir", str(home.data / "sandbox"),
             "--client-id", CLIENT_ID, "--client-secret", home.secrets["client_secret"],
             "--redirect-uri", f"{site}/complete/eprospera/",
             "--redirect-uri", f"http://127.0.0.1:{port}/complete/eprospera/",
@@ -99,7 +99,7 @@ def _welcome(site: str, sandbox: str, home: Home) -> str:
   4. Sign in to the review queue in a private window, approve her, then reload /vault/.
   5. Disconnect, and sign in as somebody else: each persona shows another case.
 
-  Data and logs: {home.path}
+  Data and logs: {home.data}
   Ctrl-C stops everything.
 """
 

@@ -20,37 +20,42 @@ REVIEWER: Final = "reviewer"
 
 
 class Home:
-    """The demo's directory: `secrets.json`, the database, the sealed files, the sandbox's state and the logs."""
+    """The demo's directory: `secrets.json`, and for each port of the sandbox database, sealed files, state and logs.
 
-    def __init__(self, path: Path) -> None:
+    The sandbox's address is its identity as a provider (`iss`), so accounts of one port would be foreign to another.
+    """
+
+    def __init__(self, path: Path, *, sandbox_port: int) -> None:
+        self.provider = f"http://localhost:{sandbox_port}"
         self.path = path.absolute()
-        self.is_new = not (self.path / "secrets.json").exists()
+        self.data = self.path / str(sandbox_port)
+        self.is_new = not self.data.exists()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.chmod(0o700)
         for name in ("media", "sandbox", "logs"):
-            (self.path / name).mkdir(mode=0o700, exist_ok=True)
-        self.secrets = self._make_secrets() if self.is_new else self._read_secrets()
+            (self.data / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.secrets = self._read_secrets() if (self.path / "secrets.json").exists() else self._make_secrets()
 
     def log(self, name: str) -> Path:
         """Return the log file of one of the demo's processes."""
-        return self.path / "logs" / f"{name}.log"
+        return self.data / "logs" / f"{name}.log"
 
-    def environment(self, given: Mapping[str, str], *, sandbox_port: int) -> dict[str, str]:
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the example site. A DATABASE_URL of the caller is respected."""
         return {
             **given,
             "DJANGO_SETTINGS_MODULE": "example_project.settings",
             "PYTHONUNBUFFERED": "1",
-            "EPROSPERA_BASE_URL": f"http://localhost:{sandbox_port}",
+            "EPROSPERA_BASE_URL": self.provider,
             "EPROSPERA_CLIENT_ID": CLIENT_ID,
             "EPROSPERA_CLIENT_SECRET": self.secrets["client_secret"],
             "EPROSPERA_SCOPE": "",
-            "DATABASE_URL": given.get("DATABASE_URL") or f"sqlite:///{self.path / 'demo.sqlite3'}",
+            "DATABASE_URL": given.get("DATABASE_URL") or f"sqlite:///{self.data / 'site.sqlite3'}",
             "FIELD_ENCRYPTION_KEY": self.secrets["field_encryption_key"],
             "SECRET_KEY": self.secrets["secret_key"],
             "DEBUG": "",  # whatever goes wrong, no page shows settings or local variables
             "ALLOWED_HOSTS": "localhost,127.0.0.1",
-            "MEDIA_ROOT": str(self.path / "media"),
+            "MEDIA_ROOT": str(self.data / "media"),
             "TASK_BACKEND": "django_tasks_db.DatabaseBackend",
         }
 
