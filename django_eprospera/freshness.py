@@ -109,6 +109,7 @@ _WHY: Final[dict[str, tuple[_StrPromise, _StrPromise]]] = {
     "paused": (_("Access could not be renewed for the moment."), _LATER),
     "refused": (_("Access could not be renewed for the moment."), _LATER),
     "files": (_("Some of its files could not be fetched."), _LATER),
+    "failed": (_("It could not be renewed."), _SITE),
     "client_rejected": (_("e-Próspera does not accept this site's own credentials."), _SITE),
     "misconfigured": (_("A setting of this site is missing or wrong."), _SITE),
     "does_not_open": (_("What was kept before does not open, and was left as it is."), _SITE),
@@ -169,7 +170,7 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
     old = synced_at is None or synced_at < timezone.now() - conf.EPROSPERA_STALE_AFTER
     remedy: _StrPromise | str
     if error:
-        reason, remedy = _WHY.get(error, _WHY["unavailable"])
+        reason, remedy = _WHY.get(error, _WHY["failed"])
     elif attempted_at is None:
         reason, remedy = _NEVER, ""
     elif old:
@@ -194,7 +195,7 @@ def failure_code(error: Exception) -> str:
     """The short stable code that is kept of a failure."""
     if isinstance(error, ApiError) and error.status == 429:
         return "rate_limited"
-    return next(code for kind, code in _CODES if isinstance(error, kind))
+    return next((code for kind, code in _CODES if isinstance(error, kind)), "failed")
 
 
 def due(now: datetime) -> QuerySet[Connection]:
