@@ -239,4 +239,6 @@ def error_page(request: HttpRequest, error: Exception, *, stage: str, again: Aga
     add_never_cache_headers(response)
     # The address of this page holds the code and the state. (Not `no-referrer`: it takes Origin from the button's POST.)
     response["Referrer-Policy"] = "same-origin"
+    # It is logged. Django would do so again, and send the whole request to ADMINS, the code in it.
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response

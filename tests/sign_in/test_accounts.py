@@ -1,0 +1,153 @@
+"""Which account does a proven person get? Never somebody else's, and none while the site's own house is not in order."""
+
+import base64
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
+from django.db import connection
+from social_django.models import UserSocialAuth
+
+from django_eprospera.models import Connection
+from tests.sign_in.refusal import assert_nothing_happened, changed, log_in, replied
+from tests.visitor import Visitor, text_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PIPELINE = (
+    "social_core.pipeline.social_auth.social_details",
+    "social_core.pipeline.social_auth.social_names",
+    "social_core.pipeline.social_auth.social_uid",
+    "social_core.pipeline.social_auth.auth_allowed",
+    "social_core.pipeline.social_auth.social_user",
+    "social_core.pipeline.user.get_username",
+    "social_core.pipeline.user.create_user",
+    "social_core.pipeline.social_auth.associate_user",
+    "social_core.pipeline.social_auth.load_extra_data",
+    "social_core.pipeline.user.user_details",
+)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+@pytest.mark.parametrize("asks_for_it", [True, False], ids=["site-joins-by-email", "default"])
+def test_an_account_with_the_same_email_is_not_taken_over(visitor, provider, settings, verified, asks_for_it):
+    owner = get_user_model().objects.create_user("owner", provider.person["email"], "pw")
+    provider.person["email_verified"] = verified
+    if asks_for_it:  # for another provider, perhaps
+        settings.SOCIAL_AUTH_PIPELINE = [
+            *PIPELINE[:5], "social_core.pipeline.social_auth.associate_by_email", *PIPELINE[5:],
+        ]  # fmt: skip
+    visitor.sign_in()
+    assert visitor.whoami() not in {"", "owner"}
+    assert not UserSocialAuth.objects.filter(user=owner).exists()
+    owner.refresh_from_db()
+    assert (owner.first_name, owner.check_password("pw")) == ("", True)
+
+
+def test_where_emails_are_unique_the_sign_in_ends_on_a_page(visitor, provider, caplog):
+    get_user_model().objects.create_user("owner", provider.person["email"], "pw")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX one_account_per_email ON auth_user (email)")
+    try:
+        page = visitor.sign_in()
+        assert page.status_code == 409
+        assert "There is an account with your e-mail address already" in text_of(page)
+        # PostgreSQL names the index, which python-social-auth does not know.
+        reason = "email_in_use" if connection.vendor == "sqlite" else "integrity"
+        assert_nothing_happened(visitor, caplog, provider, page, reason, users=1)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP INDEX one_account_per_email")
+
+
+def test_an_account_that_was_switched_off_stays_out(visitor, provider, caplog, live_server):
+    first = Visitor(live_server.url)
+    first.sign_in()
+    user = get_user_model().objects.get()
+    user.is_active = False
+    user.save()
+    before = Connection.objects.get().signed_in_at
+    page = visitor.sign_in()
+    assert page.status_code == 403
+    assert "Your account is not active" in text_of(page)
+    assert "reason=inactive_user stage=pipeline" in caplog.text
+    assert visitor.whoami() == ""
+    assert Connection.objects.get().signed_in_at == before
+
+
+def test_a_person_who_is_connected_with_another_user_is_not_moved(visitor, provider, caplog, client, live_server):
+    Visitor(live_server.url).sign_in()
+    log_in(visitor, "local")
+    page = visitor.sign_in()
+    assert page.status_code == 409
+    assert "reason=identity_in_use" in caplog.text
+    assert visitor.whoami() == "local"
+    assert Connection.objects.get().user.username != "local"
+
+
+def test_a_user_who_is_connected_as_one_person_is_not_connected_as_another(visitor, provider, caplog):
+    log_in(visitor, "local")
+    visitor.sign_in()
+    first = Connection.objects.get().sub
+    provider.person["sub"] = "another-person"
+    page = visitor.sign_in()
+    assert page.status_code == 409
+    assert "reason=other_subject" in caplog.text
+    assert Connection.objects.get().sub == first
+    assert list(UserSocialAuth.objects.values_list("uid", flat=True)) == [first]
+
+
+def test_who_signs_in_meanwhile_is_not_connected_with_a_sign_in_begun_before(visitor, provider, caplog):
+    address = visitor.visit_provider(visitor.begin())
+    log_in(visitor, "local")
+    page = visitor.get(address)
+    assert page.status_code == 403
+    assert "reason=user_mismatch" in caplog.text
+    assert not UserSocialAuth.objects.exists()
+    assert visitor.whoami() == "local"
+
+
+def test_who_signs_out_meanwhile_does_not_get_a_second_account(visitor, provider, caplog):
+    log_in(visitor, "local")
+    address = visitor.visit_provider(visitor.begin())
+    session = Session.objects.get(session_key=visitor.session_key)
+    store = session.get_session_store_class()(session.session_key)
+    del store["_auth_user_id"]
+    store.save()
+    page = visitor.get(address)
+    assert_nothing_happened(visitor, caplog, provider, page, "user_mismatch", users=1)
+
+
+def test_a_refusal_with_debug_on_is_the_same_page(visitor, provider, caplog, settings):
+    settings.DEBUG = True
+    provider.claims = changed(nonce="wrong")
+    page = visitor.sign_in()
+    assert_nothing_happened(visitor, caplog, provider, page, "nonce")
+
+
+def test_a_refusal_mails_nobody_the_request(visitor, provider, settings, mailoutbox, caplog):
+    settings.ADMINS = [("Admin", "admin@example.test")]
+    settings.LOGGING_CONFIG = None
+    provider.token = replied(500, "oops")
+    assert visitor.sign_in().status_code == 503
+    assert mailoutbox == []
+    assert not [record for record in caplog.records if record.name == "django.request" and record.levelname == "ERROR"]
+
+
+def test_a_wrong_encryption_key_is_a_page_at_the_begin(visitor, provider, caplog, settings):
+    visitor.csrf_token()
+    settings.FIELD_ENCRYPTION_KEY = "canary-not-a-key"
+    page = visitor.begin()
+    assert_nothing_happened(visitor, caplog, provider, page, "configuration")
+    assert "canary-not-a-key" not in page.text + caplog.text
+
+
+def test_a_missing_client_secret_is_a_page_at_the_begin(visitor, provider, caplog, settings):
+    settings.SOCIAL_AUTH_EPROSPERA_SECRET = ""
+    assert_nothing_happened(visitor, caplog, provider, visitor.begin(), "configuration")
+
+
+def test_a_key_that_was_changed_meanwhile_ends_the_sign_in(visitor, provider, caplog, settings):
+    address = visitor.visit_provider(visitor.begin())
+    settings.FIELD_ENCRYPTION_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+    assert_nothing_happened(visitor, caplog, provider, visitor.get(address), "session_context_missing")
