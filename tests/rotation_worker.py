@@ -32,7 +32,7 @@ def main():
         return result
 
     connection_created.connect(lambda connection, **_: connection.execute_wrappers.append(die_at), weak=False)
-    execute_from_command_line(["manage.py", "eprospera_rotate_keys", *sys.argv[1:]])
+    execute_from_command_line(["manage.py", "eprospera_rotate_keys", "--skip-checks", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
