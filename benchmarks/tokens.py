@@ -147,7 +147,7 @@ def kill(sandbox, refreshes=1000):
             and kills < 5000
         ):
             pid = fork(work)
-            time.sleep(random.uniform(0.0, 0.35))
+            time.sleep(random.uniform(0.0, 1.0))
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             kills += 1
