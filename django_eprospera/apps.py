@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 __all__ = ["EprosperaConfig"]
@@ -16,5 +16,9 @@ class EprosperaConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect the receivers of signals."""
-        from django_eprospera import receivers  # noqa: F401 - models are loaded only now
+        """Register the system checks and connect the receivers of signals."""
+        # Imported here, because models are loaded only now.
+        from django_eprospera import checks  # noqa: F401
+
+        if apps.is_installed("social_django"):  # else eprospera.E005 says what to do
+            from django_eprospera import receivers  # noqa: F401

@@ -1,0 +1,191 @@
+"""Is every setting there, of the right kind, and sound together with the others?"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Tags, register
+from django.urls import NoReverseMatch, reverse
+
+from django_eprospera.checks.table import error, warning
+from django_eprospera.conf import Conf, conf
+from django_eprospera.errors import ConfigurationError
+from django_eprospera.grants import AUTH_METHODS
+from django_eprospera.http import is_loopback
+from django_eprospera.keys import require_keys
+from django_eprospera.scopes import LABELS, OFFLINE_ACCESS
+
+__all__ = ["check_settings"]
+
+_BACKEND: Final = "django_eprospera.backends.EprosperaOpenIdConnect"
+_STEP: Final = "django_eprospera.pipeline.store_connection"
+_USER_STEPS: Final = ("social_core.pipeline.user.create_user", "social_core.pipeline.social_auth.associate_user")
+_USER_FIELDS: Final = ("email", "first_name", "last_name")
+_MAY_BE_ZERO: Final = frozenset(
+    {"EPROSPERA_ERASE_AFTER", "EPROSPERA_REFRESH_MARGIN", "EPROSPERA_REFRESH_PAUSE", "EPROSPERA_REFRESH_BUDGET",
+     "EPROSPERA_REFRESH_WAIT", "EPROSPERA_CLOCK_SKEW", "EPROSPERA_STALE_AFTER"}
+)  # fmt: skip
+
+T = TypeVar("T")
+Found = Iterator[CheckMessage]
+
+
+@register(Tags.security)
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Every setting, by itself and with the others."""
+    parts = (_keys, _client, _login, _provider, _values, _lease, _storage, _scope, _pipeline, _unknown)
+    return [message for part in parts for message in part()]
+
+
+def _valid(read: Callable[[], T]) -> T | None:
+    """The value of a setting, or None when reading it fails: E010 says so."""
+    try:
+        return read()
+    except ConfigurationError:
+        return None
+
+
+def _keys() -> Found:
+    for number, setting, name in (
+        ("E001", "FIELD_ENCRYPTION_KEY", "encryption_keys"),
+        ("E002", "EPROSPERA_INDEX_KEY", "EPROSPERA_INDEX_KEY"),
+    ):
+        try:
+            keys = getattr(conf, name)
+            if keys or number == "E001":
+                require_keys(setting, keys)
+        except ConfigurationError as wrong:
+            yield error(number, str(wrong), "Keep the keys out of the source, and in a backup of their own.")
+
+
+def _client() -> Found:
+    for setting, value in (
+        ("SOCIAL_AUTH_EPROSPERA_KEY", conf.client_id),
+        ("SOCIAL_AUTH_EPROSPERA_SECRET", conf.client_secret),
+    ):
+        if not value:
+            hint = "Set it to what the provider issued for this site; `eprospera-sandbox` prints what it takes."
+            yield error("E003", f"{setting} is missing.", hint)
+
+
+def _login() -> Found:
+    if _BACKEND not in settings.AUTHENTICATION_BACKENDS:
+        yield error("E004", "AUTHENTICATION_BACKENDS lacks e-Próspera.", f"Add {_BACKEND!r} to it.")
+    if not apps.is_installed("social_django"):
+        yield error("E005", "social_django is not installed.", "Add 'social_django' to INSTALLED_APPS, and migrate.")
+        return
+    namespace = getattr(settings, "SOCIAL_AUTH_URL_NAMESPACE", "social")
+    try:
+        reverse(f"{namespace}:begin", args=["eprospera"])
+    except NoReverseMatch:
+        mend = f"path('', include('social_django.urls', namespace={namespace!r}))"
+        yield error("E005", "The URLs of python-social-auth are not mounted.", f"Add `{mend}` to the URLconf.")
+
+
+def _provider() -> Found:
+    given = str(getattr(settings, "EPROSPERA_BASE_URL", conf.EPROSPERA_BASE_URL))
+    hint = "Set EPROSPERA_BASE_URL to scheme and host only, like 'https://portal.eprospera.com'."
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if (
+        not usable
+        or "@" in given
+        or parts.path not in {"", "/"}
+        or parts.query
+        or parts.fragment
+        or given != given.strip()
+    ):
+        yield error("E006", "EPROSPERA_BASE_URL is not an origin.", hint)
+    elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        hint = "Use https. Plain http is for a sandbox on this machine."
+        yield error("E007", "EPROSPERA_BASE_URL is plain http: tokens would travel readable.", hint)
+    if conf.EPROSPERA_TOKEN_AUTH_METHOD not in AUTH_METHODS:
+        yield error("E008", "EPROSPERA_TOKEN_AUTH_METHOD is unknown.", f"Set it to one of: {', '.join(AUTH_METHODS)}.")
+
+
+def _values() -> Found:
+    for name, member in inspect.getmembers(Conf, lambda member: isinstance(member, property)):
+        if name in {"encryption_keys", "EPROSPERA_INDEX_KEY"}:
+            continue  # E001, E002
+        try:
+            value = getattr(conf, name)
+        except ConfigurationError as wrong:
+            yield error("E010", str(wrong), str(inspect.getdoc(member)))
+            continue
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        if isinstance(value, (int, float)) and (value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
+            yield error("E010", f"{name} has to be greater.", str(inspect.getdoc(member)))
+    unknown = sorted(set(_valid(lambda: conf.EPROSPERA_USER_FIELDS) or ()) - set(_USER_FIELDS))
+    if unknown:
+        text = f"EPROSPERA_USER_FIELDS names what is not copied: {', '.join(unknown)}."
+        yield error("E009", text, f"Choose from: {', '.join(_USER_FIELDS)}.")
+
+
+def _lease() -> Found:
+    lease, budget = _valid(lambda: conf.EPROSPERA_REFRESH_LEASE), _valid(lambda: conf.EPROSPERA_REFRESH_BUDGET)
+    deadline = _valid(lambda: conf.EPROSPERA_DEADLINE)
+    if (
+        lease is not None
+        and budget is not None
+        and deadline is not None
+        and lease < budget + timedelta(seconds=deadline)
+    ):
+        text = "EPROSPERA_REFRESH_LEASE is shorter than EPROSPERA_REFRESH_BUDGET and EPROSPERA_DEADLINE together."
+        hint = "Lengthen it: else a second process refreshes while the first still waits, and the token is spent twice."
+        yield error("E011", text, hint)
+
+
+def _storage() -> Found:
+    if conf.EPROSPERA_STORAGE not in settings.STORAGES:
+        text = f"EPROSPERA_STORAGE is {conf.EPROSPERA_STORAGE!r}, which STORAGES does not define."
+        yield error("E012", text, "Define it there, or leave the setting out to use 'default'.")
+
+
+def _scope() -> Found:
+    given = getattr(settings, "SOCIAL_AUTH_EPROSPERA_SCOPE", None)
+    if given is None:
+        return
+    if isinstance(given, str):
+        given = given.split()
+    if not isinstance(given, Iterable) or not all(isinstance(scope, str) for scope in given):
+        hint = "Give a list of scopes, or one text with spaces between them."
+        yield error("E013", "SOCIAL_AUTH_EPROSPERA_SCOPE is neither.", hint)
+        return
+    scopes = [word for scope in given for word in scope.split()]
+    unknown = sorted(set(scopes) - set(LABELS))
+    if unknown:
+        text = f"SOCIAL_AUTH_EPROSPERA_SCOPE has scopes that e-Próspera does not know: {', '.join(unknown)}."
+        yield warning("W001", text, f"It refuses such a sign-in. It knows: {', '.join(LABELS)}.")
+    if OFFLINE_ACCESS not in scopes:
+        text = (
+            f"SOCIAL_AUTH_EPROSPERA_SCOPE lacks {OFFLINE_ACCESS}: data can be fetched for an hour after a sign-in only."
+        )
+        yield warning("W002", text, f"Add {OFFLINE_ACCESS!r}, or silence this if that is what you want.")
+
+
+def _pipeline() -> Found:
+    steps = (
+        getattr(settings, "SOCIAL_AUTH_EPROSPERA_PIPELINE", None)
+        or getattr(settings, "SOCIAL_AUTH_PIPELINE", None)
+        or ()
+    )
+    if _STEP in steps and any(steps.index(step) > steps.index(_STEP) for step in _USER_STEPS if step in steps):
+        hint = f"Move it behind {', '.join(_USER_STEPS)}; or leave it out: then the backend adds it at the end."
+        yield warning("W003", f"{_STEP} comes too early in the pipeline.", hint)
+
+
+def _unknown() -> Found:
+    names = sorted(name for name in dir(settings) if name.startswith("EPROSPERA_") and not hasattr(Conf, name))
+    if names:
+        hint = "Mistyped? It has no effect here. A setting of your own is better called something else."
+        yield warning("W006", f"Not settings of this package: {', '.join(names)}.", hint)
