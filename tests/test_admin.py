@@ -1,5 +1,6 @@
 """Staff pages: what is shown masked, what unmasking leaves behind, what cannot be done, and rows that do not open."""
 
+import django
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
@@ -241,7 +242,8 @@ def test_actions_need_their_permission(client, connection, action):
 
 
 def test_sync_now_asks_once(client, connection, settings):
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}
+    home = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+    settings.TASKS = {"default": {"BACKEND": f"{home}.backends.dummy.DummyBackend"}}
     client.force_login(staff("view_connection", "change_connection"))
     data = {"action": "sync_now", "_selected_action": [str(connection.pk)]}
     first = client.post(url("connection", "changelist"), data, follow=True).content.decode()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+_ACTIONS = {"sync_now": _("Sync now"), "disconnect": _("Disconnect…")}
 _RELATED = ("natural_person", "residency", "id_verification")
 
 
@@ -40,7 +41,7 @@ class ConnectionAdmin(FactsAdmin):
     list_filter = ("state", "state_cause")
     list_select_related = ("user",)
     ordering: ClassVar[Any] = ("-signed_in_at",)
-    actions = ("sync_now", "disconnect")
+    actions = tuple(_ACTIONS)
     groups: ClassVar[Any] = (
         (_("Grant"), ("user", "issuer", "sub", "client_id", "state", "state_cause", "state_changed_at")),
         (_("Sign-in"), ("created_at", "signed_in_at", "auth_time", "used_at")),
@@ -87,14 +88,14 @@ class ConnectionAdmin(FactsAdmin):
         """Whether this member of staff may disconnect people."""
         return bool(request.user.has_perm("django_eprospera.delete_connection"))
 
-    @admin.action(description=_("Sync now"), permissions=["sync"])
+    @admin.action(description=_ACTIONS["sync_now"], permissions=["sync"])
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         """Ask for a sync of each, at most once a minute."""
         asked = sum(tasks.ask_for_sync(pk) for pk in queryset.order_by().values_list("pk", flat=True))
         text = ngettext("%d connection is being synced.", "%d connections are being synced.", asked)
         self.message_user(request, text % asked, messages.SUCCESS if asked else messages.WARNING)
 
-    @admin.action(description=_("Disconnect…"), permissions=["disconnect"])
+    @admin.action(description=_ACTIONS["disconnect"], permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse:
         """Ask first; then end each connection, erase its facts and revoke its tokens."""
         chosen = list(queryset.select_related("user"))
@@ -131,7 +132,7 @@ class ConnectionAdmin(FactsAdmin):
             "freshness": freshness(obj),
             "links": [(row._meta.verbose_name, self._url(row)) for _name, row in related if row is not None]
             + [(consent.entity, self._url(consent.entity)) for consent in obj.entity_consents.select_related("entity")],
-            "page_actions": self.get_actions(request).values(),
+            "page_actions": [(name, label) for name, label in _ACTIONS.items() if name in self.get_actions(request)],
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
         }
 
