@@ -1,8 +1,8 @@
 """How fast does `eprospera_rotate_keys` go, and what share of the bare Fernet bound is that?
 
-    DATABASE_URL=postgres://postgres@127.0.0.1/bench_rotation python benchmarks/rotation.py [connections]
+    python -m benchmarks rotation
 
-Makes the rows in the database that DATABASE_URL names (an empty one, made for this), rotates, kills the run twice by SIGKILL,
+Makes the rows of 100,000 connections in the database that DATABASE_URL names (made for this, and empty), rotates, kills the run twice by SIGKILL,
 goes on, and opens every value. The bound is what one process needs to open and seal the same values without a database.
 """
 
