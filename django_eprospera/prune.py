@@ -99,10 +99,9 @@ def erase_unshared(entity_id: uuid.UUID) -> bool:
 
 
 def _erase_consents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
-    expired = EntityConsent.objects.filter(withdrawn_at__lt=before)
-    others = EntityConsent.objects.filter(entity=OuterRef("pk")).filter(
-        Q(withdrawn_at=None) | Q(withdrawn_at__gte=before)
-    )
+    ended = Connection.objects.filter(_ended(before))
+    expired = EntityConsent.objects.filter(Q(withdrawn_at__lt=before) | Q(connection__in=ended))
+    others = EntityConsent.objects.filter(entity=OuterRef("pk")).exclude(pk__in=expired.values("pk"))
     count.consents = expired.count()
     unshared = list(LegalEntity.objects.filter(~Exists(others)).values_list("pk", flat=True))
     if dry_run:
