@@ -130,7 +130,7 @@ def _url(view: str, file: Any) -> str:
 
 def _person(person: NaturalPerson) -> list[Row]:
     address = person.address or {}
-    lines = [address.get(key) for key in ("line1", "line2", "city", "state", "postalCode", "country")]
+    lines = [address.get(key) for key in ("line1", "line2", "city", "state", "postal_code", "country")]
     return _rows(
         (_("Given name"), person.given_name),
         (_("Surname"), person.surname),

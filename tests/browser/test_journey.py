@@ -34,6 +34,8 @@ def test_resident_signs_in_is_approved_and_enters_the_vault(visitor, demo):
     expect(page.get_by_text("lucia.ejemplo@example.test")).to_be_visible()
     wait_for_data(page)
     expect(page.get_by_text("••••••••••4217")).to_be_visible()
+    expect(page.get_by_text("Islas de la Bahía, 34101, Honduras")).to_be_visible()
+    expect(page.get_by_text("June 15, 2021")).to_be_visible()
     expect(page.locator(".pictures img")).to_have_count(3)
     assert all(page.locator(".pictures img").evaluate_all("images => images.map(each => each.naturalWidth > 100)"))
     assert page.locator("#companies ~ .cards > .card").count() == 3
