@@ -30,13 +30,15 @@ class AuditEntry(models.Model):
     position = models.PositiveBigIntegerField(_("position"), unique=True)
     at = models.DateTimeField(_("time"))
     action = models.CharField(_("action"), max_length=16, choices=Action)
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, verbose_name=_("actor"), related_name="+"
+    )
     # The actor's primary key as text: it stays when the user is deleted, and is what the digest covers.
     actor_ref = models.CharField(_("actor"), max_length=64, blank=True)
     subject = models.CharField(_("subject"), max_length=600, help_text=_("Model and primary key."))
     detail = models.JSONField(_("detail"), default=dict, help_text=_("Names of fields and codes, never values."))
-    previous = models.CharField(max_length=64)
-    digest = models.CharField(max_length=64)
+    previous = models.CharField(_("digest of the entry before"), max_length=64)
+    digest = models.CharField(_("digest"), max_length=64)
 
     objects = AppendOnlyQuerySet.as_manager()
 

@@ -103,13 +103,13 @@ class PendingRevocation(SealedModel):
     """A token that is to be revoked at the provider (RFC 7009), kept until the provider has confirmed it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    issuer = models.CharField(max_length=255)
-    client_id = models.CharField(max_length=255)
+    issuer = models.CharField(_("issuer"), max_length=255)
+    client_id = models.CharField(_("client ID"), max_length=255)
     token = SealedTextField(label="revocation.token", secret=True)
-    hint = models.CharField(max_length=16, help_text="`refresh_token` or `access_token`")
-    attempts = models.PositiveIntegerField(default=0)
-    created_at = models.DateTimeField(auto_now_add=True)
-    not_before = models.DateTimeField(db_index=True)
+    hint = models.CharField(_("kind"), max_length=16, help_text="`refresh_token` or `access_token`")
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    not_before = models.DateTimeField(_("not tried before"), db_index=True)
 
     class Meta:
         verbose_name = _("pending revocation")

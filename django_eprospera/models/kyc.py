@@ -83,14 +83,16 @@ class Decision(SealedModel):
         REOPENED = "reopened", _("reopened")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    review = models.ForeignKey(Review, models.PROTECT, related_name="decisions")
+    review = models.ForeignKey(Review, models.PROTECT, verbose_name=_("review"), related_name="decisions")
     outcome = models.CharField(_("decision"), max_length=16, choices=Outcome)
-    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, verbose_name=_("reviewer"), related_name="+"
+    )
     reviewer_name = SealedTextField(_("reviewer"), label="decision.reviewer_name", help_text=_("As it was then."))
     reason = SealedTextField(_("reason"), label="decision.reason")
     evidence = SealedJSONField(_("evidence"), label="decision.evidence", help_text=_("The facts as they were then."))
     # SHA-256 over outcome, reviewer, reason, evidence and time; the audit chain holds it too.
-    digest = models.CharField(max_length=64, editable=False)
+    digest = models.CharField(_("digest"), max_length=64, editable=False)
     decided_at = models.DateTimeField(_("decided"))
 
     objects = AppendOnlyQuerySet.as_manager()  # type: ignore[misc]

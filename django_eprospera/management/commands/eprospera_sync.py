@@ -70,4 +70,5 @@ class Command(BaseCommand):
             why = ", ".join(f"{resource}: {code}" for resource, code in report.failed.items())
             self.stderr.write(f"{pk}  {why}")
         elif verbosity > 1:
-            self.stdout.write(f"{pk}  {', '.join(report.changed) or _('nothing new')}")
+            news = ", ".join(report.changed) or _("nothing new")
+            self.stdout.write(f"{pk}  {news}")
