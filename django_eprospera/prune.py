@@ -29,6 +29,7 @@ from django_eprospera.models import (
     ResourceState,
     VerificationImage,
 )
+from django_eprospera.tokens import sweep_spool
 from django_eprospera.transactions import prune_abandoned
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def prune(*, dry_run: bool = False) -> Pruned:
         if not dry_run:
             documents.storage().delete(name)
     if not dry_run:
+        count.files += sweep_spool()
         count.sign_ins = prune_abandoned()
     return count
 
