@@ -1,11 +1,11 @@
-"""What the tests of the sync share: real rows, real files in a folder of their own, and counters at nothing."""
+"""What the tests of the sync share: files in a folder of their own, and counters at nothing."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def everything_is_real(transactional_db, media):
-    """Transactions commit, and files lie in a folder that starts empty."""
+def folder_of_its_own(media):
+    """Files lie in a folder that starts empty."""
 
 
 @pytest.fixture

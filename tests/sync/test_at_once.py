@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from django.db import connections
 
 from django_eprospera import documents
@@ -17,6 +18,8 @@ from django_eprospera.models import (
 from django_eprospera.sync import sync
 from tests import factories
 from tests.sandbox_process import KITES, LUCIA, REEF, SAMUEL
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def at_once(*syncs):

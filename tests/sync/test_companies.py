@@ -11,6 +11,8 @@ from django_eprospera.sync import sync
 from tests import factories
 from tests.sandbox_process import KITES, LANTERNS, LUCIA, REEF, SAMUEL
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 DOCUMENTS = f"/api/v1/me/legal-entities/{KITES}/documents"
 
 

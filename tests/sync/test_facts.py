@@ -12,6 +12,8 @@ from django_eprospera.sync import sync
 from tests import factories
 from tests.sandbox_process import ANA, LUCIA, MIRJAM, NADIA, OTTO, TEO
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 ALL = sorted(ResourceState.Resource.values)
 
 

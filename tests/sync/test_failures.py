@@ -16,6 +16,8 @@ from tests import factories
 from tests.peers import Peer, response, routes
 from tests.sandbox_process import KITES, LUCIA, REEF
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 ME = "/api/v1/me"
 PATHS = {
     "natural_person": f"{ME}/natural-person",

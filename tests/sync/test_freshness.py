@@ -13,6 +13,8 @@ from django_eprospera.sync import batch
 from tests import factories
 from tests.sandbox_process import ANA, LUCIA, OTTO
 
+pytestmark = pytest.mark.django_db
+
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
