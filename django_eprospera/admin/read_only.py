@@ -120,6 +120,8 @@ class FactsAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": self.page_title(obj),
+            "subtitle": None,
+            "files_title": "",
             "opts": self.opts,
             "original": obj,
             "sections": sections,

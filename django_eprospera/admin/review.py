@@ -208,6 +208,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             **context_of(review, facts, unmasked=unmasked, admin_name=self.admin_site.name),
             "title": str(review),
+            "subtitle": None,
             "is_nav_sidebar_enabled": False,  # the width is needed
             "opts": self.opts,
             "review": review,

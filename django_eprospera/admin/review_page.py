@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_eprospera.admin.rows import Section, row, rows, sealed_names
+from django_eprospera.crypto import Secret
 from django_eprospera.errors import SealedValueError
 from django_eprospera.freshness import freshness
 from django_eprospera.kyc.checks import run
@@ -75,7 +76,9 @@ def context_of(
 ) -> dict[str, Any]:
     """Return everything that the page shows of a subject."""
     context: dict[str, Any] = {
-        "name": _("masked") if facts and not unmasked else _name(facts),
+        # Not for a log: Django's, at DEBUG, shows the context of a template that misses a variable.
+        "name": Secret(_("masked") if facts and not unmasked else _name(facts)),
+        "documents": None,
         "findings": sorted(run(facts), key=lambda finding: _WORST_FIRST.index(finding.outcome)) if facts else [],
         "history": [_told(decision) for decision in review.decisions.select_related("reviewer")],
     }
@@ -169,7 +172,8 @@ def _sharing(connection: Any) -> dict[str, Any]:
 def _told(decision: Decision) -> dict[str, Any]:
     told: dict[str, Any] = {"decision": decision, "unreadable": False, "holds": False}
     try:
-        told |= {"reviewer": decision.reviewer_name, "reason": decision.reason, "holds": verify_decision(decision)}
+        told |= {"reviewer": Secret(decision.reviewer_name), "reason": Secret(decision.reason)}
+        told["holds"] = verify_decision(decision)
     except SealedValueError:
         told["unreadable"] = True
     return told

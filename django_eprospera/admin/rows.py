@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,7 +51,7 @@ class Row:
     """A label and what stands beside it; `state` is `plain`, `masked`, `missing` or `unreadable`."""
 
     label: str
-    value: Any
+    value: Any = field(repr=False)  # Django logs the whole context of a template that misses a variable
     state: str = "plain"
     name: str = ""
 
@@ -66,15 +66,15 @@ class Section:
 
 def row(instance: Model, name: str, *, unmasked: bool) -> Row:
     """The value of one field; a sealed one is masked unless `unmasked`."""
-    field = instance._meta.get_field(name)
-    label = capfirst(str(getattr(field, "verbose_name", name)))
+    column = instance._meta.get_field(name)
+    label = capfirst(str(getattr(column, "verbose_name", name)))
     try:
         value = getattr(instance, name)
     except SealedValueError:
         return Row(label, _("does not open"), "unreadable", name)
     if value is None or value in ("", [], {}):
         return Row(label, _("not given"), "missing", name)
-    if isinstance(field, SealedField) and not unmasked:
+    if isinstance(column, SealedField) and not unmasked:
         return Row(label, _masked(value, _KEPT.get(name, 0)), "masked", name)
     said = getattr(instance, f"get_{name}_display", None)
     return Row(label, said() if said else in_words(name, value), "plain", name)
