@@ -28,7 +28,7 @@ demo-reset:
 	@rm -rf .demo && echo "The demo starts anew with the next 'make demo'."
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -5,7 +5,23 @@ from social_core.backends.open_id_connect import OpenIdConnectAuth
 
 from django_eprospera.discovery import forget_discovered
 from django_eprospera.key_sets import forget_keys
+from tests import chromium
 from tests.sandbox_process import SandboxProcess
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark what drives a browser, and leave it out where there is none."""
+    browser = [item for item in items if "tests/browser/" in item.path.as_posix()]
+    for item in browser:
+        item.add_marker("browser")
+    if browser and chromium.is_left_out():
+        items[:] = [item for item in items if item not in browser]
+        config.hook.pytest_deselected(items=browser)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if chromium.is_left_out():
+        terminalreporter.write_line(chromium.LEFT_OUT)
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,9 @@
-"""A real Chromium on the real demo. Without Chromium these tests say so and stay out, except in CI, where that is a failure."""
-
-import os
-import shutil
+"""A real Chromium on the real demo."""
 
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.chromium import path as chromium_at
 from tests.demo_process import DemoProcess
 
 ARGUMENTS = [
@@ -14,20 +12,9 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if "tests/browser/" in item.path.as_posix():
-            item.add_marker("browser")
-
-
 @pytest.fixture(scope="session")
 def chromium_path():
-    names = os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"
-    path = next((found for name in names if name and (found := shutil.which(name))), None)
-    if path is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("No Chromium found: the browser tests are left out (Debian: apt install chromium).")
-    return path
+    return chromium_at() or pytest.fail("No Chromium found (Debian: apt install chromium, or name one in CHROMIUM).")
 
 
 @pytest.fixture(scope="session")
