@@ -45,5 +45,5 @@ class Cover(models.Model):
     notebook = models.OneToOneField(Notebook, models.CASCADE, primary_key=True)
     motto = SealedTextField(label="cover.motto", null=True)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.pk)
