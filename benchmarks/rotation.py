@@ -52,9 +52,11 @@ def make_rows(number):
 
     from django_eprospera.models import Connection
 
-    User, now = get_user_model(), timezone.now()
+    user_model, now = get_user_model(), timezone.now()
     for start in range(0, number, 5_000):
-        users = User.objects.bulk_create(User(username=uuid.uuid4().hex) for _ in range(min(5_000, number - start)))
+        users = user_model.objects.bulk_create(
+            user_model(username=uuid.uuid4().hex) for _ in range(min(5_000, number - start))
+        )
         Connection.objects.bulk_create(
             Connection(
                 user=user, issuer="https://example.test", sub=user.username, client_id="x", signed_in_at=now,
@@ -109,7 +111,8 @@ def main(number):
 
     settings.FIELD_ENCRYPTION_KEY = [NEW]
     opened = sum(
-        row.access_token == ACCESS and row.refresh_token == REFRESH for row in Connection.objects.iterator(chunk_size=2_000)
+        row.access_token == ACCESS and row.refresh_token == REFRESH
+        for row in Connection.objects.iterator(chunk_size=2_000)
     )
     assert opened == number
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from django.db import connection, models, transaction
 from django.db.models import F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_eprospera.crypto import key_id_of
@@ -39,6 +39,7 @@ def test_a_search_finds_the_value_however_it_is_written(asked):
 
 @pytest.mark.parametrize("normalise", [normalise_text, normalise_email, normalise_digits])
 @given(st.text())
+@settings(deadline=None)
 def test_normalising_twice_changes_nothing(normalise, text):
     assert normalise(normalise(text)) == normalise(text)
 

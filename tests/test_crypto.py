@@ -27,12 +27,14 @@ OWNER = b"person.name\x001"
 
 
 @given(st.binary(), st.binary())
+@settings(deadline=None)
 def test_what_was_sealed_opens_for_its_owner(owner, value):
     assert RING.open(owner, RING.seal(owner, value)) == value
 
 
 @given(st.binary(max_size=6), st.binary(max_size=6), st.binary(max_size=6))
 @example(b"a", b"a\0b", b"\0c")
+@settings(deadline=None)
 def test_it_opens_for_no_other_owner_however_owner_and_value_are_cut(owner, other, value):
     sealed = RING.seal(owner, value)
     if other == owner:
@@ -74,7 +76,7 @@ def test_a_key_that_is_not_held_is_named_by_its_id():
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_one_changed_character_anywhere_keeps_it_shut(data):
     sealed = RING.seal(OWNER, b"a value of some length")
     place = data.draw(st.integers(0, len(sealed) - 1))

@@ -87,7 +87,9 @@ class BlindIndexField(models.CharField):  # type: ignore[type-arg]
         except FieldDoesNotExist:
             source = None
         if not isinstance(source, SealedField) or source.model is not self.model:
-            found.append(checks.Error(f"source={self.source!r} is no sealed field of this model.", obj=self, id=_SOURCE_ID))
+            found.append(
+                checks.Error(f"source={self.source!r} is no sealed field of this model.", obj=self, id=_SOURCE_ID)
+            )
         # By its mark and not by its class: that module imports this one.
         if not getattr(self.model, "keeps_blind_indexes", False):
             found.append(checks.Error("The model has to derive from SealedModel.", obj=self, id=_SOURCE_ID))

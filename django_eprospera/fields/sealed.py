@@ -87,7 +87,9 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         found: list[checks.CheckMessage] = super().check(**kwargs)
         if not _LABEL.fullmatch(self.label):
-            found.append(checks.Error(f"The label {self.label!r} is not of the form `noun.field`.", obj=self, id=_LABEL_ID))
+            found.append(
+                checks.Error(f"The label {self.label!r} is not of the form `noun.field`.", obj=self, id=_LABEL_ID)
+            )
         found += [
             checks.Error(f"A sealed field cannot have {option}.", obj=self, id=_OPTION_ID)
             for option in ("unique", "db_index", "primary_key", "auto_now", "auto_now_add")
@@ -135,7 +137,9 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
         try:
             plain = self.to_text(value).encode()
         except (TypeError, ValueError, ValidationError):  # their texts quote the value
-            raise UnsealableWrite(f"{where} does not take this {type(value).__name__}: see {type(self).__name__}.") from None
+            raise UnsealableWrite(
+                f"{where} does not take this {type(value).__name__}: see {type(self).__name__}."
+            ) from None
         return Bound(keyring().seal(self.owner(instance.pk), plain))
 
     def _closed(self, instance: models.Model, why: str) -> SealedValueError:
