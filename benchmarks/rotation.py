@@ -2,8 +2,9 @@
 
     python -m benchmarks rotation
 
-Makes the rows of 100,000 connections in the database that DATABASE_URL names (made for this, and empty), rotates, kills the run twice by SIGKILL,
-goes on, and opens every value. The bound is what one process needs to open and seal the same values without a database.
+Makes the rows of 100,000 connections in the database that DATABASE_URL names (made for this, and empty), rotates, kills the
+run twice by SIGKILL, goes on, and opens every value. The bound is what one process needs to open and seal the same values
+without a database.
 """
 
 import json
