@@ -62,6 +62,7 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
         super().__init__(strategy, redirect_uri=redirect_uri)
         self._transaction: Transaction | None = None
         self._grant: Grant | None = None
+        self._stage = "begin"
         request = getattr(self.strategy, "request", None)
         if request is not None and any("\0" in value for data in (request.GET, request.POST) for value in data.values()):
             # python-social-auth looks up what it is given, and PostgreSQL does not take a NUL.
@@ -72,7 +73,7 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
     @forget_locals
     def start(self) -> HttpResponse:
         """Send the browser to the provider."""
-        response: HttpResponse = self._guarded("begin", self._begin)
+        response: HttpResponse = self._guarded(self._begin)
         return response
 
     def _begin(self) -> HttpResponse:
@@ -141,7 +142,8 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
     @forget_locals
     def complete(self, *args: Any, **kwargs: Any) -> Any:
         """Turn the browser's return into a user who may be signed in, or into a page that says why not."""
-        return self._guarded("callback", partial(self.auth_complete, *args, **kwargs))
+        self._stage = "callback"
+        return self._guarded(partial(self.auth_complete, *args, **kwargs))
 
     def auth_complete(self, *_: Any, **kwargs: Any) -> Any:
         """Verify first, then run the pipeline. Raises what `sign_in_errors` makes a page of."""
@@ -186,6 +188,7 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
 
     def pipeline(self, pipeline: list[str], pipeline_index: int = 0, *args: Any, **kwargs: Any) -> Any:
         """Run the site's pipeline and our step in one transaction: a failure leaves nothing behind."""
+        self._stage = "pipeline"
         steps = [step for step in pipeline if step not in _DROPPED_STEPS]
         steps += [] if _STEP in steps else [_STEP]
         with transaction.atomic(using=router.db_for_write(Connection)):
@@ -197,6 +200,7 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
     @forget_locals
     def continue_pipeline(self, partial: Any) -> Any:
         """Go on with a pipeline that a step had paused."""
+        self._stage = "pipeline"
         resume = super().continue_pipeline
 
         def go_on() -> Any:
@@ -204,7 +208,7 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
                 raise SignInRefused("session_context_missing", "pipeline")
             return self._finish(resume(partial))
 
-        return self._guarded("pipeline", go_on)
+        return self._guarded(go_on)
 
     def signed_in(self, grant: Grant) -> None:
         """Our pipeline step has stored the connection."""
@@ -226,7 +230,8 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
 
     def disconnect(self, *args: Any, **kwargs: Any) -> Any:
         """Python-social-auth's disconnect, and with it the end of the connection: erased here, revoked at the provider."""
-        return self._guarded("disconnect", partial(self._disconnect, *args, **kwargs))
+        self._stage = "disconnect"
+        return self._guarded(partial(self._disconnect, *args, **kwargs))
 
     def _disconnect(self, *args: Any, user: Any, **kwargs: Any) -> Any:
         with transaction.atomic(using=router.db_for_write(Connection)):
@@ -297,15 +302,17 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
     def _current_user_id(self) -> str:
         return str(self._request.user.pk) if self._request.user.is_authenticated else ""
 
-    def _guarded(self, stage: str, step: Callable[[], Any]) -> Any:
+    def _guarded(self, step: Callable[[], Any]) -> Any:
         try:
             return step()
         except CAUGHT as error:
             if self.strategy.request is None:
                 raise
-            return error_page(self._request, error, stage=stage, again=None if stage == "disconnect" else self._again())
+            return error_page(self._request, error, stage=self._stage, again=self._again())
 
-    def _again(self) -> Again:
+    def _again(self) -> Again | None:
+        if self._stage == "disconnect":
+            return None
         begun = self._transaction or Transaction()
         action = reverse(f"{NAMESPACE}:begin", args=[self.name])
         return Again(action, begun.next, begun.prompt, begun.max_age)

@@ -105,6 +105,14 @@ _EMAIL_IN_USE: Final = _Case(
         "then connect it with e-Próspera."
     ),
 )
+_CONFLICT: Final = _Case(
+    409,
+    _("An account of yours may be here already"),
+    _(
+        "Something about you belongs to another account of this site. Sign in to that account the way you usually do; "
+        "then connect it with e-Próspera."
+    ),
+)
 _INACTIVE: Final = _Case(
     403,
     _("Your account is not active"),
@@ -150,7 +158,7 @@ _CASES: Final[dict[str, _Case]] = {
     "session_context_missing": _EXPIRED,
     "state_mismatch": _EXPIRED,
     "user_mismatch": _OTHER_USER,
-    "username_in_use": _EMAIL_IN_USE,
+    "username_in_use": _CONFLICT,
 }
 # By the `source` of python-social-auth's errors.
 _SOURCES: Final[dict[str, _Case]] = {
@@ -165,12 +173,16 @@ _SOURCES: Final[dict[str, _Case]] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a sign-in did not succeed: a stable `reason` and `stage` for the log, and a page for the person."""
+    """Why a sign-in did not succeed: a stable `reason` and `stage` for the log, and a page for the person.
+
+    `asked` is what the provider was asked for, `reference` its own name of that exchange, for its support.
+    """
 
     reason: str
     stage: str
     case: _Case
-    reference: str = ""  # the provider's name of the exchange, for its support
+    asked: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +203,13 @@ def refusal_of(error: Exception, stage: str) -> Refusal:
         named = error.stage if error.stage != "unknown" else stage
         return Refusal(error.code, named, _CASES.get(error.code) or _SOURCES.get(error.source, _UNVERIFIED))
     if isinstance(error, ApiError):
-        return Refusal(error.code, stage, _case_of_api_error(error), error.request_id)
+        return Refusal(error.code, stage, _case_of_api_error(error), error.path, error.request_id)
     if isinstance(error, ConfigurationError):
         return Refusal("configuration", stage, _OUR_FAULT)
     if isinstance(error, OtherSubject):
         return Refusal("other_subject", stage, _OTHER_ACCOUNT)
     if isinstance(error, IntegrityError):
-        return Refusal("integrity", stage, _EMAIL_IN_USE if stage == "pipeline" else _STORAGE)
+        return Refusal("integrity", stage, _CONFLICT if stage == "pipeline" else _STORAGE)
     return Refusal("storage", stage, _STORAGE)
 
 
@@ -219,10 +231,11 @@ def error_page(request: HttpRequest, error: Exception, *, stage: str, again: Aga
     case = refusal.case
     logger.log(
         logging.ERROR if case is _OUR_FAULT or case is _STORAGE else logging.WARNING,
-        "sign-in refused: reason=%s stage=%s status=%d%s",
+        "sign-in refused: reason=%s stage=%s status=%d%s%s",
         refusal.reason,
         refusal.stage,
         case.status,
+        f" asked={refusal.asked}" if refusal.asked else "",
         f" request={refusal.reference}" if refusal.reference else "",
     )
     context: dict[str, Any] = {

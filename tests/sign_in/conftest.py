@@ -1,9 +1,42 @@
 """A provider that misbehaves on demand as the provider of the settings, and somebody with a browser before the site."""
 
 import pytest
+from django.apps import apps
+from django.db import connection, transaction
+from pytest_django.live_server_helper import LiveServer
 
 from tests.hostile_provider import HostileProvider
 from tests.visitor import Visitor
+
+# Written by `migrate`, and the same for all tests.
+_KEPT = {"django_content_type", "auth_permission"}
+
+
+@pytest.fixture
+def db(django_db_setup, django_db_blocker):
+    """The real database, without a transaction around the test, and empty again afterwards.
+
+    In place of pytest-django's, whose flush after each test on a port takes seconds, for some hundred tests.
+    """
+    with django_db_blocker.unblock():
+        yield
+        tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed}
+        with transaction.atomic(), connection.cursor() as cursor:
+            for table in sorted(tables - _KEPT):
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+
+
+@pytest.fixture(scope="session")
+def running_site(django_db_setup):
+    server = LiveServer("localhost")
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def site(running_site, db):
+    """The address of the site, on a port."""
+    return running_site
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +56,6 @@ def provider(running_provider, settings):
 
 
 @pytest.fixture
-def visitor(live_server, provider, caplog):
+def visitor(site, provider, caplog):
     caplog.set_level("DEBUG")
-    return Visitor(live_server.url)
+    return Visitor(site)

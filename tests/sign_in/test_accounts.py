@@ -12,8 +12,6 @@ from django_eprospera.models import Connection
 from tests.sign_in.refusal import assert_nothing_happened, changed, log_in, replied
 from tests.visitor import Visitor, text_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 PIPELINE = (
     "social_core.pipeline.social_auth.social_details",
     "social_core.pipeline.social_auth.social_names",
@@ -51,7 +49,7 @@ def test_where_emails_are_unique_the_sign_in_ends_on_a_page(visitor, provider, c
     try:
         page = visitor.sign_in()
         assert page.status_code == 409
-        assert "There is an account with your e-mail address already" in text_of(page)
+        assert "Sign in to that account the way you usually do" in text_of(page)
         # PostgreSQL names the index, which python-social-auth does not know.
         reason = "email_in_use" if connection.vendor == "sqlite" else "integrity"
         assert_nothing_happened(visitor, caplog, provider, page, reason, users=1)
@@ -60,8 +58,8 @@ def test_where_emails_are_unique_the_sign_in_ends_on_a_page(visitor, provider, c
             cursor.execute("DROP INDEX one_account_per_email")
 
 
-def test_an_account_that_was_switched_off_stays_out(visitor, provider, caplog, live_server):
-    first = Visitor(live_server.url)
+def test_an_account_that_was_switched_off_stays_out(visitor, provider, caplog, site):
+    first = Visitor(site)
     first.sign_in()
     user = get_user_model().objects.get()
     user.is_active = False
@@ -75,8 +73,8 @@ def test_an_account_that_was_switched_off_stays_out(visitor, provider, caplog, l
     assert Connection.objects.get().signed_in_at == before
 
 
-def test_a_person_who_is_connected_with_another_user_is_not_moved(visitor, provider, caplog, client, live_server):
-    Visitor(live_server.url).sign_in()
+def test_a_person_who_is_connected_with_another_user_is_not_moved(visitor, provider, caplog, client, site):
+    Visitor(site).sign_in()
     log_in(visitor, "local")
     page = visitor.sign_in()
     assert page.status_code == 409

@@ -7,9 +7,6 @@ from social_django.models import Nonce
 
 from tests.sign_in.refusal import HUGE, assert_nothing_happened, changed, replied, without
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
 TOKEN = {
     "invalid-grant": (replied(400, '{"error": "invalid_grant"}'), "invalid_grant", 403),
     "invalid-client": (replied(401, '{"error": "invalid_client"}'), "invalid_client", 503),

@@ -10,8 +10,6 @@ from cryptography.hazmat.primitives import serialization
 from tests.hostile_provider import Reply, key, public_jwk
 from tests.sign_in.refusal import HUGE, assert_nothing_happened, changed, moved, without
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 
 def sign(claims, private, algorithm="RS256", **headers):
     return jwt.encode(claims, private, algorithm, headers={"kid": "key-1", **headers})
@@ -149,7 +147,7 @@ def test_a_claim_that_does_not_hold_signs_nobody_in(visitor, provider, caplog, l
     assert_nothing_happened(visitor, caplog, provider, visitor.sign_in(), reason)
 
 
-def test_a_nonce_of_an_earlier_sign_in_is_refused(visitor, provider, caplog, live_server):
+def test_a_nonce_of_an_earlier_sign_in_is_refused(visitor, provider, caplog, site):
     earlier = []
     provider.claims = lambda claims: earlier.append(claims["nonce"]) or claims | {"nonce": "other"}
     visitor.sign_in()

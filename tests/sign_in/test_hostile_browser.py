@@ -11,8 +11,6 @@ from django_eprospera.models import Connection
 from tests.sign_in.refusal import assert_nothing_happened, changed, logged
 from tests.visitor import Visitor, query_of, text_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 
 def test_a_return_without_state_is_refused(visitor, provider, caplog):
     address = visitor.visit_provider(visitor.begin())
@@ -51,26 +49,26 @@ def test_a_state_serves_once_even_when_the_session_still_holds_it(visitor, provi
     assert "/token" not in provider.calls
 
 
-def test_the_state_of_another_browser_is_refused(visitor, provider, caplog, live_server):
+def test_the_state_of_another_browser_is_refused(visitor, provider, caplog, site):
     """Login CSRF: the victim's browser is sent to the attacker's return address."""
-    attacker = Visitor(live_server.url)
+    attacker = Visitor(site)
     address = attacker.visit_provider(attacker.begin())
     visitor.begin()
     assert_nothing_happened(visitor, caplog, provider, visitor.get(address), "session_context_missing")
     assert attacker.get(address).status_code == 302  # it was not spent by the victim's browser either
 
 
-def test_a_return_without_any_session_is_refused(visitor, provider, caplog, live_server):
+def test_a_return_without_any_session_is_refused(visitor, provider, caplog, site):
     address = visitor.visit_provider(visitor.begin())
-    stranger = Visitor(live_server.url)
+    stranger = Visitor(site)
     assert_nothing_happened(stranger, caplog, provider, stranger.get(address), "session_context_missing")
 
 
 @pytest.mark.parametrize("checks_pkce", [True, False], ids=["pkce-holds", "nonce-holds"])
-def test_the_code_of_another_browser_is_refused(visitor, provider, caplog, live_server, checks_pkce):
+def test_the_code_of_another_browser_is_refused(visitor, provider, caplog, site, checks_pkce):
     """Code injection: a stolen code with the attacker's own state. PKCE ends it, and without PKCE the nonce does."""
     provider.checks_pkce = checks_pkce
-    victim = Visitor(live_server.url)
+    victim = Visitor(site)
     stolen = query_of(victim.visit_provider(victim.begin()))["code"]
     state = query_of(visitor.visit_provider(visitor.begin()))["state"]
     page = visitor.get("/complete/eprospera/", params={"code": stolen, "state": state})
@@ -148,9 +146,9 @@ def test_an_error_without_a_state_is_nobodys(visitor, provider, caplog):
     assert visitor.get(address).status_code == 302
 
 
-def test_an_error_with_a_foreign_state_ends_nobodys_sign_in(visitor, provider, caplog, live_server):
+def test_an_error_with_a_foreign_state_ends_nobodys_sign_in(visitor, provider, caplog, site):
     address = visitor.visit_provider(visitor.begin())
-    other = Visitor(live_server.url)
+    other = Visitor(site)
     foreign = {"error": "access_denied", "state": query_of(address)["state"]}
     page = other.get("/complete/eprospera/", params=foreign)
     assert_nothing_happened(other, caplog, provider, page, "session_context_missing")
@@ -226,13 +224,13 @@ def test_a_next_that_the_provider_adds_leads_nowhere_but_into_this_site(visitor,
     assert answer.headers["Location"].startswith("/account/")
 
 
-def test_the_session_is_a_new_one_after_the_sign_in(visitor, provider, live_server):
+def test_the_session_is_a_new_one_after_the_sign_in(visitor, provider, site):
     """Session fixation: what the attacker had planted is worth nothing."""
     visitor.begin()
     planted = visitor.session_key
     visitor.sign_in()
     assert visitor.whoami() != ""
     assert visitor.session_key != planted
-    attacker = Visitor(live_server.url)
+    attacker = Visitor(site)
     attacker.http.cookies.set("sessionid", planted)
     assert attacker.whoami() == ""

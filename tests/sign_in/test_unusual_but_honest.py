@@ -7,8 +7,6 @@ from tests.hostile_provider import key, public_jwk
 from tests.sign_in.refusal import changed, without
 from tests.visitor import Visitor
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 
 def honest_rotation(provider):
     provider.signing, provider.published = (key(2), "key-2"), [public_jwk(key(2), "key-2")]
@@ -118,17 +116,17 @@ def test_an_honest_sign_in_of_an_unusual_kind_succeeds(visitor, provider, arrang
     assert visitor.whoami() == Connection.objects.get().user.get_username()
 
 
-def test_keys_that_rotate_between_two_sign_ins_are_accepted(visitor, provider, live_server):
+def test_keys_that_rotate_between_two_sign_ins_are_accepted(visitor, provider, site):
     visitor.sign_in()
     honest_rotation(provider)
-    other = Visitor(live_server.url)
+    other = Visitor(site)
     assert other.sign_in().status_code == 302
     assert other.whoami() == visitor.whoami()
     assert provider.calls.count("/jwks") == 2
 
 
-def test_keys_that_rotate_during_a_sign_in_are_accepted(visitor, provider, live_server):
-    Visitor(live_server.url).sign_in()  # the old key set is known from here
+def test_keys_that_rotate_during_a_sign_in_are_accepted(visitor, provider, site):
+    Visitor(site).sign_in()  # the old key set is known from here
     address = visitor.visit_provider(visitor.begin())
     honest_rotation(provider)
     assert visitor.get(address).status_code == 302
@@ -142,15 +140,15 @@ def test_keys_that_rotate_often_are_accepted(visitor, provider):
         assert visitor.sign_in().status_code == 302
 
 
-def test_a_known_key_is_not_fetched_again(visitor, provider, live_server):
+def test_a_known_key_is_not_fetched_again(visitor, provider, site):
     for _ in range(3):
-        assert Visitor(live_server.url).sign_in().status_code == 302
+        assert Visitor(site).sign_in().status_code == 302
     assert provider.calls.count("/jwks") == 1
     assert provider.calls.count("/.well-known/openid-configuration") == 1
 
 
-def test_the_page_speaks_spanish_to_who_reads_spanish(live_server, provider, caplog):
-    visitor = Visitor(live_server.url, language="es")
+def test_the_page_speaks_spanish_to_who_reads_spanish(site, provider, caplog):
+    visitor = Visitor(site, language="es")
     provider.redirect = lambda answer: {"state": answer["state"], "error": "access_denied"}
     page = visitor.sign_in()
     assert page.headers["Content-Language"] == "es"
