@@ -70,5 +70,5 @@ define install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "Python's venv module is needed (Debian: apt install python3-venv)." >&2; exit 1; }; \
 	echo "Installing $(1) into $(VENV) …"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r $(1)
 endef
