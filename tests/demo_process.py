@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# Newest first, as the example site reads them.
+KEYS = "cUqDoJ9ZB4ReeBRH2nVGZ1mCnwRN1qyKyrePGSIKhNk=,ob7Vs2xq9O5q7Sj4sQv5w1m0k6kq7B4v0lJ4mQ1h8vE="
 
 
 class DemoProcess:
@@ -79,3 +81,8 @@ def free_ports(count):
     finally:
         for each in sockets:
             each.close()
+
+
+def bare_environment():
+    """What a process needs of ours, and nothing that could reach the site's settings by accident."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

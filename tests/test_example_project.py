@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo_process import ROOT, DemoProcess, free_ports
+from tests.demo_process import KEYS, ROOT, DemoProcess, bare_environment, free_ports
 
-KEYS = "cUqDoJ9ZB4ReeBRH2nVGZ1mCnwRN1qyKyrePGSIKhNk=,ob7Vs2xq9O5q7Sj4sQv5w1m0k6kq7B4v0lJ4mQ1h8vE="
 GIVEN = {
     "SECRET_KEY": "s" * 50,
     "FIELD_ENCRYPTION_KEY": KEYS,
@@ -21,11 +20,10 @@ GIVEN = {
 
 def run(*command, **environment):
     """A command with nothing in the environment but what the test gives."""
-    bare = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env=bare | environment,
+        env=bare_environment() | environment,
         capture_output=True,
         text=True,
         timeout=120,

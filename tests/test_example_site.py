@@ -1,0 +1,108 @@
+"""`manage.py migrate` and `runserver` with the documented variables alone are enough: no worker, no demo, another provider."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import requests
+
+from tests.demo_process import KEYS, ROOT, bare_environment, free_ports
+from tests.sandbox_process import LUCIA, OTTO, SandboxProcess, hidden_fields
+
+
+@pytest.fixture(params=["", "1"], ids=["debug off", "debug on"], scope="module")
+def site(request, tmp_path_factory):
+    """The example site's address, and its provider."""
+    (port,) = free_ports(1)
+    url, directory = f"http://localhost:{port}", tmp_path_factory.mktemp("site")
+    with SandboxProcess(redirect_uris=[f"{url}/complete/eprospera/"]) as provider:
+        environment = bare_environment() | {
+            "EPROSPERA_BASE_URL": provider.url, "EPROSPERA_CLIENT_ID": provider.client_id,
+            "EPROSPERA_CLIENT_SECRET": provider.client_secret, "DATABASE_URL": f"sqlite:///{directory}/site.sqlite3",
+            "EPROSPERA_SCOPE": "openid profile email offline_access eprospera:person.residency.read eprospera:entity.read",
+            "FIELD_ENCRYPTION_KEY": KEYS, "SECRET_KEY": "s" * 50, "DEBUG": request.param, "ALLOWED_HOSTS": "localhost",
+            "MEDIA_ROOT": str(directory), "PYTHONUNBUFFERED": "1",
+        }  # fmt: skip
+        manage = [sys.executable, "manage.py"]
+        subprocess.run([*manage, "migrate", "--verbosity", "0"], cwd=ROOT, env=environment, check=True)
+        process = subprocess.Popen(
+            [*manage, "runserver", "--noreload", str(port)], cwd=ROOT, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+        )  # fmt: skip
+        output = []
+        for line in process.stdout:
+            output.append(line)
+            if "Quit the server" in line:
+                break
+        else:
+            pytest.fail("".join(output))
+        threading.Thread(target=output.extend, args=(process.stdout,), daemon=True).start()
+        yield url, provider, output
+        process.terminate()
+        process.wait(30)
+
+
+def browser_signed_in(site, persona, answer="allow"):
+    url, provider, _ = site
+    browser = requests.Session()
+    browser.trust_env = False
+    home = browser.get(f"{url}/", timeout=60)
+    begun = browser.post(
+        f"{url}/login/eprospera/", data=dict(hidden_fields(home.text)), allow_redirects=False, timeout=60
+    )
+    reached = provider.walk(dict(parse_qsl(urlsplit(begun.headers["Location"]).query)), persona, answer=answer)
+    return browser, browser.get(f"{url}/complete/eprospera/", params=reached, timeout=60)
+
+
+def test_account_shows_who_is_signed_in_and_their_data_without_a_worker(site):
+    url, *_ = site
+    browser, landed = browser_signed_in(site, LUCIA)
+    assert (landed.url, landed.status_code) == (f"{url}/account/", 200)
+    assert "lucia.ejemplo@example.test" in landed.text
+    give_up = time.monotonic() + 30
+    while 'http-equiv="refresh"' in (page := browser.get(f"{url}/account/", timeout=60)).text:
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    assert "Invented Kites LLC" in page.text
+    assert "0000000" not in page.text, "a permit number is not masked"
+    assert browser.get(f"{url}/members/", timeout=60).status_code == 200
+    assert browser.get(f"{url}/vault/", timeout=60).status_code == 403
+
+
+def test_account_sends_strangers_home(site):
+    url, *_ = site
+    answer = requests.get(f"{url}/account/", allow_redirects=False, timeout=60)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+
+
+def test_pages_carry_the_policy_and_find_their_files(site):
+    url, provider, _ = site
+    page = requests.get(f"{url}/", timeout=60)
+    policy = page.headers["Content-Security-Policy"]
+    assert "'unsafe-inline'" not in policy
+    assert f"form-action 'self' {provider.url};" in policy
+    files = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text)
+    assert len(files) >= 3
+    for file in files:
+        assert requests.get(url + file, timeout=60).status_code == 200
+
+
+def test_denied_consent_signs_nobody_in(site):
+    url, *_ = site
+    browser, landed = browser_signed_in(site, OTTO, answer="deny")
+    assert 400 <= landed.status_code < 500
+    assert "login/eprospera" in landed.text, "no way to try again"
+    assert browser.get(f"{url}/account/", timeout=60).url == f"{url}/"
+
+
+def test_callback_does_not_leave_its_code_in_the_log(site):
+    _, _, output = site
+    browser_signed_in(site, OTTO)
+    said = "".join(output)
+    assert '"GET /complete/eprospera/?… HTTP/1.1" 302' in said
+    assert "code=" not in said
+    assert "&state=" not in said
