@@ -6,6 +6,7 @@ from django.db import connection, transaction
 from pytest_django.live_server_helper import LiveServer
 
 from tests.hostile_provider import HostileProvider
+from tests.sandbox_process import SandboxProcess
 from tests.visitor import Visitor
 
 # Written by `migrate`, and the same for all tests.
@@ -59,3 +60,20 @@ def provider(running_provider, settings):
 def visitor(site, provider, caplog):
     caplog.set_level("DEBUG")
     return Visitor(site)
+
+
+@pytest.fixture(scope="module")
+def running_sandbox(running_site):
+    with SandboxProcess(redirect_uris=[f"{running_site}/complete/eprospera/"]) as process:
+        yield process
+
+
+@pytest.fixture
+def sandbox(running_sandbox, settings):
+    """The sandbox, which knows the site of these tests, as the provider of the settings."""
+    running_sandbox.control("reset")
+    settings.ROOT_URLCONF = "tests.sign_in.urls"
+    settings.EPROSPERA_BASE_URL = running_sandbox.url
+    settings.SOCIAL_AUTH_EPROSPERA_KEY = running_sandbox.client_id
+    settings.SOCIAL_AUTH_EPROSPERA_SECRET = running_sandbox.client_secret
+    return running_sandbox
