@@ -64,7 +64,9 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
         self._grant: Grant | None = None
         self._stage = "begin"
         request = getattr(self.strategy, "request", None)
-        if request is not None and any("\0" in value for data in (request.GET, request.POST) for value in data.values()):
+        if request is not None and any(
+            "\0" in value for data in (request.GET, request.POST) for value in data.values()
+        ):
             # python-social-auth looks up what it is given, and PostgreSQL does not take a NUL.
             raise BadRequest("A parameter holds a NUL character.")
 
@@ -237,7 +239,11 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
         with transaction.atomic(using=router.db_for_write(Connection)):
             outcome = super().disconnect(*args, user=user, **kwargs)
             connection = Connection.objects.filter(user=user).first()
-            if connection is not None and isinstance(outcome, dict) and not self._is_known(connection.sub, str(user.pk)):
+            if (
+                connection is not None
+                and isinstance(outcome, dict)
+                and not self._is_known(connection.sub, str(user.pk))
+            ):
                 tokens.disconnect(connection, actor=user)
         return outcome
 

@@ -71,7 +71,12 @@ def prove(code: str, *, redirect_uri: str, code_verifier: str, nonce: str, deadl
     among it).
     """
     endpoint = deadline.client().discovery().token_endpoint
-    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": code_verifier}
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": code_verifier,
+    }
     credentials = Credentials(conf.client_id, conf.client_secret, conf.EPROSPERA_TOKEN_AUTH_METHOD)
     auth, form = credentials.authenticate(form)
     answer = call("POST", endpoint, limits=deadline.limits(), path_template=_ENDPOINT, form=form, auth=auth)

@@ -99,7 +99,11 @@ def verify(
 
 def matches(claim: object, expected: str) -> bool:
     """Whether a claim is this text, in constant time. False for everything that is not text, and for empty text."""
-    return isinstance(claim, str) and bool(expected) and hmac.compare_digest(claim.encode(errors="replace"), expected.encode())
+    return (
+        isinstance(claim, str)
+        and bool(expected)
+        and hmac.compare_digest(claim.encode(errors="replace"), expected.encode())
+    )
 
 
 def _claims(token: str, keys: Sequence[tuple[str | None, jwt.PyJWK]]) -> dict[str, Any]:

@@ -70,9 +70,7 @@ class Grant:
             raise SignInRefused("session_context_missing", "pipeline") from None
 
 
-def store_connection(
-    backend: Any, uid: Any = None, user: User | None = None, response: Any = None, **_: Any
-) -> None:
+def store_connection(backend: Any, uid: Any = None, user: User | None = None, response: Any = None, **_: Any) -> None:
     """Keep the grant as the user's connection. Does nothing in a sign-in with another provider.
 
     Raises SignInRefused without a user and for an inactive one, OtherSubject when the user is connected as somebody else

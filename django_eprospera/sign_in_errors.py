@@ -51,7 +51,9 @@ class _Case:
 _EXPIRED: Final = _Case(
     403,
     _("This sign-in has expired"),
-    _("It was finished already, took too long, or was begun in another browser. Nothing was changed. Please begin again."),
+    _(
+        "It was finished already, took too long, or was begun in another browser. Nothing was changed. Please begin again."
+    ),
 )
 _INCOMPLETE: Final = _Case(
     400,
@@ -127,7 +129,9 @@ _NOT_ALLOWED: Final = _Case(
 _NOT_FRESH: Final = _Case(
     403,
     _("e-Próspera did not confirm a fresh sign-in"),
-    _("For this step you have to prove once more who you are. Please try again, and sign in at e-Próspera when it asks."),
+    _(
+        "For this step you have to prove once more who you are. Please try again, and sign in at e-Próspera when it asks."
+    ),
 )
 _ONLY_WAY: Final = _Case(
     403,

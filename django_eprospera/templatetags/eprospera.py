@@ -18,7 +18,11 @@ register = template.Library()
 
 @register.inclusion_tag("django_eprospera/sign_in_button.html", takes_context=True)
 def eprospera_sign_in(
-    context: dict[str, Any], next: str = "", label: str = "", prompt: str = "", max_age: int | None = None  # noqa: A002
+    context: dict[str, Any],
+    next: str = "",  # noqa: A002 - what Django calls it
+    label: str = "",
+    prompt: str = "",
+    max_age: int | None = None,
 ) -> dict[str, Any]:
     """The button as a form: `{% eprospera_sign_in %}`, `{% eprospera_sign_in next="/x/" label=_("Join") prompt="consent" %}`.
 
