@@ -121,6 +121,13 @@ def _load(alias: str, pk: Any) -> Connection:
         raise GrantGone(
             "This connection is no longer there: it was disconnected. The person has to sign in again.", "disconnected"
         )
+    if (row.issuer, row.client_id) != (conf.EPROSPERA_BASE_URL, conf.client_id):
+        # A token must not reach another provider or client than its own, staging's not production's.
+        raise GrantGone(
+            f"Connection {pk} belongs to another provider or client than EPROSPERA_BASE_URL and SOCIAL_AUTH_EPROSPERA_KEY "
+            "name. The person has to sign in with e-Próspera again.",
+            "other_provider",
+        )
     if row.state == Connection.State.REAUTHORIZE:
         raise GrantGone(
             f"The grant of connection {pk} ended ({row.state_cause}, {row.state_changed_at:%Y-%m-%d %H:%M} UTC). "

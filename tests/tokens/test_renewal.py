@@ -315,6 +315,18 @@ class TestTheGrantIsGone:
         with pytest.raises(GrantGone):
             access_token(connection)
 
+    @pytest.mark.parametrize(
+        "other", [{"issuer": "https://portal.eprospera.com"}, {"client_id": "another-client"}], ids=str
+    )
+    def test_tokens_of_another_provider_or_client_go_nowhere(self, provider, connect, other):
+        valid, over = connect(valid_for=timedelta(minutes=30), **other), connect(**other)
+        for connection in (valid, over):
+            with pytest.raises(GrantGone) as gone:
+                access_token(connection)
+            assert gone.value.cause == "other_provider"
+        assert provider.control("stats")["refresh_requests"] == 0
+        assert Connection.objects.filter(state="active").count() == 2
+
 
 class TestTheProviderIsUnavailable:
     @pytest.mark.parametrize(
@@ -347,7 +359,7 @@ class TestTheProviderIsUnavailable:
         assert works(provider, access_token(connection))
 
     def test_nobody_listens(self, provider, connect, settings):
-        connection = connect()
+        connection = connect(issuer="http://127.0.0.1:9")
         settings.EPROSPERA_REFRESH_BUDGET = 0
         settings.EPROSPERA_BASE_URL = "http://127.0.0.1:9"
         with pytest.raises(RefreshPaused):
@@ -462,11 +474,6 @@ class TestTheRefreshedIdToken:
         assert row.generation == 0
         assert row.access_token is row.refresh_token is None
         assert old
-
-    def test_an_answer_for_another_client_is_refused(self, provider, connect):
-        connection = connect(client_id="another-client")
-        with pytest.raises(GrantGone):
-            access_token(connection)
 
     def test_keys_that_cannot_be_fetched_stop_the_refresh_before_it_is_sent(self, provider, connect):
         connection = connect()
