@@ -1,4 +1,4 @@
-"""The database of the site in the leak test: one of its own on the server (or in the folder) of the suite's, read column by column."""
+"""The database of the site: one of its own on the suite's server, or a file in the test's folder. Read column by column."""
 
 import os
 import sqlite3
@@ -18,7 +18,12 @@ class Database:
             self.file = home / "site.sqlite3"
             self.url = f"sqlite:///{self.file}"
             return
-        server = {"host": given["HOST"], "port": given["PORT"] or 5432, "user": given["USER"], "password": given["PASSWORD"]}
+        server = {
+            "host": given["HOST"],
+            "port": given["PORT"] or 5432,
+            "user": given["USER"],
+            "password": given["PASSWORD"],
+        }
         self._server = {name: value for name, value in server.items() if value}
         self._name, self._maintenance = f"leaks_{os.getpid()}", given["NAME"]
         self._administer("DROP DATABASE IF EXISTS {} WITH (FORCE)")

@@ -30,8 +30,15 @@ class Browser(Visitor):
         self.http.hooks["response"].append(self._keep)
 
     def _keep(self, response, *_, **__):
-        if response.status_code >= 400 and response.url.startswith(self.house.site):
-            self.house.keep_page(response)
+        if not response.url.startswith(self.house.site):
+            return
+        pages, path = self.house.pages, response.request.path_url.partition("?")[0]
+        if response.status_code >= 400:
+            pages.append((f"page {path} ({response.status_code})", response.content))
+        location = response.headers.get("Location", "")
+        if not location.startswith(self.house.wire.url):  # what the provider is told is for its address
+            pages.append(("redirect", location.encode()))
+        pages += [("cookies", each.value.encode()) for each in response.cookies if each.value]
 
     def csrf_token(self):
         page = self.http.get(self.absolute("/eprospera/confirm-sign-in/"), timeout=60)
@@ -42,8 +49,8 @@ class Browser(Visitor):
         begun = self.begin(**fields)
         if begun.status_code != 302:
             return begun
-        sandbox = self.house.sandbox
-        return self.get("/complete/eprospera/", params=sandbox.walk(query_of(begun.headers["Location"]), persona, answer=answer))
+        asked = query_of(begun.headers["Location"])
+        return self.get("/complete/eprospera/", params=self.house.sandbox.walk(asked, persona, answer=answer))
 
     def signs_in(self, persona=LUCIA, **fields):
         done = self.return_from_provider(persona, **fields)
@@ -53,7 +60,12 @@ class Browser(Visitor):
     def as_admin(self):
         page = self.http.get(self.absolute("/admin/login/"), timeout=60)
         token = re.search(r'csrfmiddlewaretoken" value="([^"]+)', page.text)[1]
-        form = {"username": ADMIN, "password": self.house.admin_password, "csrfmiddlewaretoken": token, "next": "/admin/"}
+        form = {
+            "username": ADMIN,
+            "password": self.house.admin_password,
+            "csrfmiddlewaretoken": token,
+            "next": "/admin/",
+        }
         done = self.http.post(self.absolute("/admin/login/"), data=form, allow_redirects=False, timeout=60)
         assert done.status_code == 302, done.text
         return self
@@ -133,9 +145,8 @@ class House:
 
     def manage(self, *command):
         """Run a command of the site to its end; what it says is kept. Returns its exit code."""
-        with self._output(command[0]).open("ab") as output:
-            return subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env=self.environment, timeout=120,
-                                  stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode  # fmt: skip
+        child = self._start(command[0], "manage.py", *command)
+        return child.wait(120)
 
     def _output(self, name):
         return self.home / "output" / f"{name}.txt"
@@ -163,7 +174,9 @@ class House:
         self.permits = {}
         for sub in (LUCIA, SAMUEL):
             self.permits[sub] = add("permit number", digits(14))
-            address = {part: name(f"address: {part}") for part in ("line1", "line2", "city", "state", "postalCode", "country")}
+            address = {
+                part: name(f"address: {part}") for part in ("line1", "line2", "city", "state", "postalCode", "country")
+            }
             changes = {
                 "claims": {"name": name("claim name"), "given_name": name("claim given_name"),
                            "family_name": name("claim family_name"), "email": add("claim email", f"{core()}@example.test")},
@@ -186,11 +199,6 @@ class House:
                 add(kind, value)
 
     # Where is looked
-
-    def keep_page(self, response):
-        self.pages.append((f"page {response.request.path_url.partition('?')[0]} ({response.status_code})", response.content))
-        cookies = "; ".join(f"{each.name}={each.value}" for each in response.cookies)
-        self.pages.append(("cookies", cookies.encode()))
 
     def passing_places(self):
         """(place, bytes) of what is overwritten or erased as life goes on."""
@@ -232,4 +240,3 @@ def _answers(url):
         return requests.get(url, timeout=5).ok
     except requests.RequestException:
         return False
-

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import django
+
 from example_project.settings import *  # noqa: F403
 
 HOME = Path(os.environ["LEAKS_HOME"])
@@ -61,7 +62,7 @@ LOGGING = {
         "file": _everything,
         "requests": {**_everything, "filters": ["without_query"]},
         "mail": {"class": "django.utils.log.AdminEmailHandler", "level": "ERROR", "include_html": True},
-        "stderr": {"class": "logging.StreamHandler"},
+        "stderr": {"class": "logging.StreamHandler", "level": "INFO"},
     },
     "root": {"level": "DEBUG", "handlers": ["file", "stderr"]},
     "loggers": {

@@ -108,7 +108,7 @@ def plant(request):
     conf.EPROSPERA_SPOOL.mkdir(mode=0o700, exist_ok=True)
     (conf.EPROSPERA_SPOOL / "planted").write_text(given["spool"])
     with database.cursor() as cursor:
-        cursor.execute("UPDATE django_eprospera_auditentry SET detail = %s WHERE false", [given["SQL"]])
+        cursor.execute("SELECT CAST(%s AS text)", [given["SQL"]])
     messages.info(request, given["cookie"])
     if "page" not in given:
         return HttpResponse("planted")
