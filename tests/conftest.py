@@ -1,6 +1,7 @@
 """What all tests share: the sandbox as the settings' provider, and nothing remembered of the test before."""
 
 import pytest
+from django.utils import translation
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 
 from django_eprospera.discovery import forget_discovered
@@ -29,6 +30,7 @@ def nothing_remembered():
     """Providers share ports and keys change between tests, so no process-wide cache outlives one."""
     forget_discovered()
     forget_keys()
+    translation.deactivate()  # a page in Spanish leaves its thread speaking Spanish
     OpenIdConnectAuth.get_jwks_keys_for_uri.invalidate()
 
 
