@@ -101,6 +101,17 @@ class House:
         self._port = port
 
     def __enter__(self):
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _open(self):
         self.sandbox.start()
         self.wire.upstream = ("127.0.0.1", int(self.sandbox.command[self.sandbox.command.index("--port") + 1]))
         self._dress_personas()
@@ -108,9 +119,8 @@ class House:
         self.manage("createsuperuser", "--noinput", "--username", ADMIN, "--email", "staff@example.test")
         self.start_site()
         self.start_worker()
-        return self
 
-    def __exit__(self, *_):
+    def close(self):
         for child in reversed(self.children):
             self.stop(child)
         self.sandbox.stop()
