@@ -1,12 +1,18 @@
 """Settings of the test suite. DATABASE_URL chooses the database; the default is a SQLite file."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 import dj_database_url
 
-SCRATCH = Path(os.environ.get("EPROSPERA_TEST_SCRATCH") or tempfile.mkdtemp(prefix="eprospera-tests-"))
+if scratch := os.environ.get("EPROSPERA_TEST_SCRATCH"):
+    SCRATCH = Path(scratch)
+else:
+    SCRATCH = Path(tempfile.mkdtemp(prefix="eprospera-tests-"))
+    atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 SECRET_KEY = "only-for-tests"
 DEBUG = False
