@@ -1,23 +1,22 @@
 """Sign in with e-Próspera: the authentication backend, on python-social-auth's OpenID Connect base.
 
 The base keeps the state of a sign-in, once, and runs the pipeline. What decides who somebody is, is done in our own rooms:
-`transactions` (what a begin leaves behind), `callback`, `code_flow`. Every failure becomes a page, and nothing is half stored.
+`transactions` (what a begin leaves behind), `callback`, `code_flow`. What else the base asks is answered in `social_backend`.
+Every failure becomes a page, and nothing is half stored.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
-from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME, get_user_model
 from django.core.exceptions import BadRequest
 from django.db import router, transaction
 from django.http import HttpResponseRedirect
 from django.urls import reverse
-from social_core.backends.open_id_connect import OpenIdConnectAuth
 from social_core.exceptions import AuthConfigurationError
 from social_core.utils import PARTIAL_TOKEN_SESSION_NAME
 from social_django.models import UserSocialAuth
@@ -31,15 +30,13 @@ from django_eprospera.errors import SignInRefused
 from django_eprospera.models import Connection
 from django_eprospera.pipeline import GRANT, Grant
 from django_eprospera.recent_sign_in import note_sign_in, safe_next
-from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE
 from django_eprospera.sign_in_errors import CAUGHT, Again, error_page
-from django_eprospera.social_requests import bounded_request
+from django_eprospera.social_backend import SocialBackend
 from django_eprospera.tracebacks import forget_locals
-from django_eprospera.transactions import LIFETIME, MOST_PENDING, Transaction, prune_states
-from django_eprospera.user_details import user_details
+from django_eprospera.transactions import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponse
 
@@ -51,11 +48,8 @@ _DROPPED_STEPS: Final = frozenset({"social_core.pipeline.social_auth.associate_b
 _PROMPTS: Final = frozenset({"login", "consent"})
 
 
-class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is not typed
+class EprosperaOpenIdConnect(SocialBackend):
     """`django_eprospera.backends.EprosperaOpenIdConnect` in AUTHENTICATION_BACKENDS; python-social-auth's `eprospera`."""
-
-    name: ClassVar[str] = "eprospera"
-    title: ClassVar[str] = "e-Próspera"
 
     def __init__(self, strategy: Any = None, redirect_uri: str | None = None) -> None:
         """Made by python-social-auth for each request, and by Django to look for users."""
@@ -121,23 +115,6 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
         address, _, query = endpoint.partition("?")
         own = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in parameters]
         return f"{address}?{urlencode([*own, *parameters.items()])}"
-
-    def get_or_create_state(self) -> str:
-        """A new state. The oldest of this browser's pending sign-ins make room, and some forgotten ones of others go."""
-        prune_states()
-        index = self.strategy.session_get(self._transaction_index_key())
-        pending = sorted(index.items(), key=lambda item: item[1]) if isinstance(index, dict) else []
-        for state, timestamp in pending[: max(len(pending) - MOST_PENDING + 1, 0)]:
-            self.strategy.session_pop(self.transaction_key(state))
-            self.strategy.storage.nonce.consume(self._nonce_scope(), timestamp, state)
-            del index[state]
-        return str(super().get_or_create_state())
-
-    def get_scope(self) -> list[str]:
-        """SOCIAL_AUTH_EPROSPERA_SCOPE, a list or words separated by spaces; `openid` always, nothing twice."""
-        configured = getattr(settings, "SOCIAL_AUTH_EPROSPERA_SCOPE", (PROFILE, EMAIL, OFFLINE_ACCESS))
-        words = configured.split() if isinstance(configured, str) else " ".join(configured).split()
-        return list(dict.fromkeys([OPENID, *words]))
 
     # Return
 
@@ -230,6 +207,7 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
 
     # Disconnect
 
+    @forget_locals
     def disconnect(self, *args: Any, **kwargs: Any) -> Any:
         """Python-social-auth's disconnect, and with it the end of the connection: erased here, revoked at the provider."""
         self._stage = "disconnect"
@@ -246,56 +224,6 @@ class EprosperaOpenIdConnect(OpenIdConnectAuth):  # type: ignore[misc]  # social
             ):
                 tokens.disconnect(connection, actor=user)
         return outcome
-
-    # What the base asks of a backend
-
-    def id_key(self) -> str:
-        """`sub`, whatever a site chose for its other providers."""
-        return "sub"
-
-    def get_user_id(self, details: Any, response: Any) -> str:  # noqa: ARG002
-        """The verified `sub`."""
-        return str((self.id_token or {})["sub"])
-
-    def get_legacy_user_identifiers(self, details: Any, response: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """None: nobody was ever known by anything else."""
-        return []
-
-    def get_user_details(self, response: Mapping[str, Any]) -> dict[str, Any]:
-        """What EPROSPERA_USER_FIELDS lets into Django's user model."""
-        return dict(user_details(response))
-
-    def auth_allowed(self, response: Any, details: Mapping[str, Any]) -> bool:
-        """The base's lists of e-mail addresses and domains, for verified addresses only."""
-        verified = details.get("email", "") if response.get("email_verified") else ""
-        return bool(super().auth_allowed(response, {**details, "email": verified}))
-
-    def extra_data(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Nothing: python-social-auth would keep it in plain text. The tokens are in the connection."""
-        return {}
-
-    def get_key_and_secret(self) -> tuple[str, str]:
-        """The client's id and secret."""
-        return conf.client_id, conf.client_secret
-
-    def oidc_endpoint(self) -> str:
-        """EPROSPERA_BASE_URL."""
-        return conf.EPROSPERA_BASE_URL
-
-    def id_token_issuer(self) -> str:
-        """EPROSPERA_BASE_URL: the origin is the issuer."""
-        return conf.EPROSPERA_BASE_URL
-
-    def get_request_state(self) -> Any:
-        """The state that `auth_complete` has read."""
-        return self.data.get("state")
-
-    def _state_lifetime(self) -> int:
-        return LIFETIME
-
-    def request(self, url: str, **options: Any) -> Any:
-        """For steps of a site that call the provider through the base: the same bounds as everything else."""
-        return bounded_request(self, url, **options)
 
     # Failing
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import DatabaseError, IntegrityError
 from django.shortcuts import render
 from django.urls import get_script_prefix
-from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext_lazy as _
 from social_core.exceptions import SocialAuthBaseException
 
@@ -149,18 +148,24 @@ _CASES: Final[dict[str, _Case]] = {
     "authorization_code_rejected": _EXPIRED,
     "authorization_declined": _CANCELLED,
     "client_refused": _OUR_FAULT,
+    "connection_failed": _UNAVAILABLE,
     "disconnect_disallowed": _ONLY_WAY,
     "duplicate_parameter": _INCOMPLETE,
     "email_in_use": _EMAIL_IN_USE,
+    "http_error": _NONSENSE,
     "identity_in_use": _OTHER_ACCOUNT,
     "inactive_user": _INACTIVE,
     "invalid_parameter": _INCOMPLETE,
+    "malformed_response": _NONSENSE,
     "missing_parameter": _INCOMPLETE,
     "not_fresh": _NOT_FRESH,
     "provider_error": _NONSENSE,
     "provider_unavailable": _UNAVAILABLE,
+    "rate_limited": _UNAVAILABLE,
     "session_context_missing": _EXPIRED,
     "state_mismatch": _EXPIRED,
+    "timeout": _SLOW,
+    "unavailable": _UNAVAILABLE,
     "user_mismatch": _OTHER_USER,
     "username_in_use": _CONFLICT,
 }
@@ -253,7 +258,6 @@ def error_page(request: HttpRequest, error: Exception, *, stage: str, again: Aga
         "signed_in": getattr(request, "user", None) is not None and request.user.is_authenticated,
     }
     response = render(request, "django_eprospera/sign_in_error.html", context, status=case.status)
-    add_never_cache_headers(response)
     # The address of this page holds the code and the state. (Not `no-referrer`: it takes Origin from the button's POST.)
     response["Referrer-Policy"] = "same-origin"
     # It is logged. Django would do so again, and send the whole request to ADMINS, the code in it.

@@ -9,21 +9,9 @@ from django.db import connection
 from social_django.models import UserSocialAuth
 
 from django_eprospera.models import Connection
-from tests.sign_in.refusal import assert_nothing_happened, changed, log_in, replied
+from tests.sign_in import steps
+from tests.sign_in.refusal import assert_nothing_happened, changed, log_in, logged, replied
 from tests.visitor import Visitor, text_of
-
-PIPELINE = (
-    "social_core.pipeline.social_auth.social_details",
-    "social_core.pipeline.social_auth.social_names",
-    "social_core.pipeline.social_auth.social_uid",
-    "social_core.pipeline.social_auth.auth_allowed",
-    "social_core.pipeline.social_auth.social_user",
-    "social_core.pipeline.user.get_username",
-    "social_core.pipeline.user.create_user",
-    "social_core.pipeline.social_auth.associate_user",
-    "social_core.pipeline.social_auth.load_extra_data",
-    "social_core.pipeline.user.user_details",
-)
 
 
 @pytest.mark.parametrize("verified", [True, False])
@@ -33,7 +21,7 @@ def test_an_account_with_the_same_email_is_not_taken_over(visitor, provider, set
     provider.person["email_verified"] = verified
     if asks_for_it:  # for another provider, perhaps
         settings.SOCIAL_AUTH_PIPELINE = [
-            *PIPELINE[:5], "social_core.pipeline.social_auth.associate_by_email", *PIPELINE[5:],
+            *steps.DEFAULT[:5], "social_core.pipeline.social_auth.associate_by_email", *steps.DEFAULT[5:],
         ]  # fmt: skip
     visitor.sign_in()
     assert visitor.whoami() not in {"", "owner"}
@@ -114,6 +102,22 @@ def test_who_signs_out_meanwhile_does_not_get_a_second_account(visitor, provider
     store.save()
     page = visitor.get(address)
     assert_nothing_happened(visitor, caplog, provider, page, "user_mismatch", users=1)
+    assert "/token" not in provider.calls
+
+
+def test_who_changes_users_meanwhile_is_not_served_for_the_one_before(visitor, provider, caplog, site):
+    owner = Visitor(site)
+    owner.sign_in()
+    log_in(visitor, "local")
+    address = visitor.visit_provider(visitor.begin())
+    theirs = Session.objects.get(session_key=owner.session_key).get_decoded()
+    store = Session.get_session_store_class()(visitor.session_key)
+    for name in ("_auth_user_id", "_auth_user_backend", "_auth_user_hash"):
+        store[name] = theirs[name]
+    store.save()
+    page = visitor.get(address)
+    assert page.status_code == 403
+    assert "reason=user_mismatch" in logged(caplog)
 
 
 def test_a_refusal_with_debug_on_is_the_same_page(visitor, provider, caplog, settings):

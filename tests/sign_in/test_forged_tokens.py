@@ -126,6 +126,7 @@ CLAIMS = {
     "iat-text": (changed(iat="now"), "iat"),
     "iat-a-list": (changed(iat=[1]), "iat"),
     "nbf-in-an-hour": (moved("nbf", 3600), "nbf"),
+    "nbf-true": (changed(nbf=True), "nbf"),
     "nbf-text": (changed(nbf="x"), "nbf"),
     "nbf-null": (changed(nbf=None), "nbf"),
     "auth_time-in-an-hour": (moved("auth_time", 3600), "auth_time"),

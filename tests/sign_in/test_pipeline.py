@@ -10,6 +10,8 @@ from django.db import connection as database
 from social_django.models import Partial, UserSocialAuth
 
 from django_eprospera.models import Connection
+from django_eprospera.pipeline import store_connection
+from tests.hostile_provider import Reply
 from tests.sign_in import steps
 from tests.sign_in.refusal import assert_nothing_happened
 from tests.visitor import Visitor
@@ -56,7 +58,7 @@ def test_our_step_does_nothing_in_a_sign_in_with_somebody_else():
     class Other:
         name = "another"
 
-    assert steps.store_connection(Other(), uid="x", user=None, response={}) is None
+    assert store_connection(Other(), uid="x", user=None, response={}) is None
 
 
 def test_no_step_is_given_a_token(visitor, provider, pipeline):
@@ -199,6 +201,37 @@ def test_a_pipeline_that_associates_nobody_is_said_to_be_wrong(visitor, provider
     settings.SOCIAL_AUTH_PIPELINE = [name for name in steps.DEFAULT if "associate_user" not in name]
     page = visitor.sign_in()
     assert_nothing_happened(visitor, caplog, provider, page, "invalid_setting")
+
+
+def test_a_step_can_ask_the_provider_through_the_base(visitor, provider, pipeline):
+    pipeline("ask_the_provider")
+    assert visitor.sign_in().status_code == 302
+    assert steps.seen[0]["sub"] == provider.person["sub"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "status"),
+    [
+        (Reply(200, "x" * 2_000_000), "malformed_response", 502),
+        (Reply(200, "<html>"), "malformed_response", 502),
+        (Reply(302, headers={"Location": "/"}), "malformed_response", 502),
+        (Reply(404, "{}"), "http_error", 502),
+        (Reply(429, "{}"), "rate_limited", 503),
+        (Reply(500, '{"error": "canary-client-secret"}'), "unavailable", 503),
+        (Reply(200, drip=0.05), "timeout", 504),
+    ],
+    ids=["huge", "html", "redirected", "404", "429", "500", "endless"],
+)
+def test_what_a_step_asks_through_the_base_is_bounded(
+    visitor, provider, pipeline, caplog, settings, answer, reason, status
+):
+    settings.EPROSPERA_DEADLINE = 1.5
+    asked = []
+    provider.userinfo = lambda honest: asked.append(1) or (honest if len(asked) == 1 else answer)
+    pipeline("ask_the_provider")
+    page = visitor.sign_in()
+    assert_nothing_happened(visitor, caplog, provider, page, reason)
+    assert page.status_code == status
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -134,6 +134,27 @@ def test_what_one_user_proved_is_not_the_next_ones(visitor, provider):
     assert visitor.get("/guarded/").status_code == 302
 
 
+def test_a_password_sign_in_of_the_same_user_is_none_either(visitor, provider):
+    visitor.sign_in()
+    user = Connection.objects.get().user
+    user.is_staff = True
+    user.set_password("pw")
+    user.save()
+    visitor = Visitor(visitor.site)
+    visitor.sign_in()
+    assert visitor.get("/guarded/").status_code == 200
+    visitor.post("/admin/login/", {"username": user.username, "password": "pw"})
+    assert visitor.whoami() == user.username
+    assert visitor.get("/guarded/").status_code == 302
+
+
+def test_a_later_sign_in_that_proves_less_takes_the_place_of_the_earlier(visitor, provider):
+    visitor.sign_in()
+    provider.claims = without("auth_time")
+    visitor.sign_in()
+    assert visitor.get("/guarded/").status_code == 302
+
+
 def test_who_is_not_signed_in_is_sent_to_the_sign_in(visitor, provider):
     answer = visitor.get("/guarded/?a=1")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/?next=/guarded/%3Fa%3D1")

@@ -116,6 +116,13 @@ def test_an_honest_sign_in_of_an_unusual_kind_succeeds(visitor, provider, arrang
     assert visitor.whoami() == Connection.objects.get().user.get_username()
 
 
+def test_names_that_are_too_long_for_the_user_model_are_cut(visitor, provider):
+    provider.person |= {"given_name": "ñ" * 900, "family_name": "x" * 900}
+    visitor.sign_in()
+    user = Connection.objects.get().user
+    assert (user.first_name, user.last_name) == ("ñ" * 150, "x" * 150)
+
+
 def test_keys_that_rotate_between_two_sign_ins_are_accepted(visitor, provider, site):
     visitor.sign_in()
     honest_rotation(provider)
