@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 
+from django_eprospera.checks.table import CHECKS
 from django_eprospera.conf import Conf
 from tests.demo_process import ROOT, free_ports
 from tests.sandbox_process import LUCIA, SandboxProcess, hidden_fields
@@ -90,6 +91,7 @@ def fresh_project(tmp_path):
         else:
             pytest.fail("".join(output))
         threading.Thread(target=output.extend, args=(process.stdout,), daemon=True).start()
+        assert "System check identified no issues" in "".join(output)
         yield site, provider
     finally:
         alarm.cancel()
@@ -153,6 +155,13 @@ def in_words(value):
 def test_settings_table_is_that_of_the_code(settings):
     said = re.search(r"<!-- settings -->\n(.*?)\n<!-- /settings -->", README, re.DOTALL)[1]
     assert said == settings_table(settings)
+
+
+def test_table_of_checks_is_that_of_the_code():
+    rows = dict(
+        re.findall(r"^\| `(eprospera\.[EW]\d+)` \| (.*?) \|$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    )
+    assert rows == CHECKS
 
 
 def test_names_that_readme_imports_exist():
