@@ -112,7 +112,7 @@ def test_lines_for_a_site_of_ones_own_work_as_written(fresh_project):
     sandbox.url = provider
     reached = sandbox.walk(dict(parse_qsl(urlsplit(begun.headers["Location"]).query)), LUCIA)
     page = browser.get(f"{site}/complete/eprospera/", params=reached, timeout=60)
-    assert page.url == f"{site}/"
+    assert page.url == f"{site}/", page.text
     assert "Hello Lucía" in page.text
     assert browser.get(f"{site}/members/", timeout=60).text == "Welcome, Lucía."
     stylesheet = re.search(r'<link rel="stylesheet" href="([^"]+)">', home.text)[1]
