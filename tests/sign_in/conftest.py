@@ -14,18 +14,24 @@ from tests.visitor import Visitor
 _KEPT = {"django_content_type", "auth_permission"}
 
 
+@pytest.fixture(scope="module")
+def database(django_db_setup, django_db_blocker):
+    """Open for longer than a test: the site tidies up after its answer has arrived."""
+    with django_db_blocker.unblock():
+        yield
+
+
 @pytest.fixture
-def db(django_db_setup, django_db_blocker):
+def db(database):
     """The real database, without a transaction around the test, and empty again afterwards.
 
     In place of pytest-django's, whose flush after each test on a port takes seconds, for some hundred tests.
     """
-    with django_db_blocker.unblock():
-        yield
-        tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed}
-        with transaction.atomic(), connection.cursor() as cursor:
-            for table in sorted(tables - _KEPT):
-                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+    yield
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed}
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in sorted(tables - _KEPT):
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
 @pytest.fixture(scope="session")
