@@ -105,6 +105,7 @@ class PendingRevocation(SealedModel):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     issuer = models.CharField(_("issuer"), max_length=255)
     client_id = models.CharField(_("client ID"), max_length=255)
+    sub = models.CharField(_("subject"), max_length=255, blank=True)
     token = SealedTextField(label="revocation.token", secret=True)
     hint = models.CharField(_("kind"), max_length=16, help_text="`refresh_token` or `access_token`")
     attempts = models.PositiveIntegerField(_("attempts"), default=0)

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from django_eprospera.audit import record
 from django_eprospera.conf import conf
-from django_eprospera.errors import OtherSubject
+from django_eprospera.errors import OtherSubject, SealedValueError
 from django_eprospera.models import AuditEntry, Connection
 from django_eprospera.signals import signed_in
+from django_eprospera.tokens.revocation import queue_tokens
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,6 +55,9 @@ def store_sign_in(
         connection.scope = requested_scope if answer.scope is None else answer.scope
         connection.auth_time = auth_time
         connection.signed_in_at = connection.used_at = now
+        if found:
+            # The grant that this one replaces ends with the connection, at the latest.
+            queue_tokens(alias, connection, refresh_token=_opened(connection), hold=True)
         _take(connection, answer, now)
         is_new = connection._state.adding
         # All fields, the tokens' too: this is one of the two places that write them.
@@ -61,6 +65,14 @@ def store_sign_in(
         connection.save(using=alias, update_fields=names)
         transaction.on_commit(lambda: signed_in.send(Connection, connection=connection, is_new=is_new), using=alias)
     return connection
+
+
+def _opened(connection: Connection) -> str | None:
+    try:
+        token: str | None = connection.refresh_token
+    except SealedValueError:
+        return None  # it cannot be revoked, and must not keep anybody from signing in
+    return token
 
 
 def _take(connection: Connection, answer: TokenAnswer, now: datetime) -> None:

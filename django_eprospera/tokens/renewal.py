@@ -78,7 +78,7 @@ def access_token(connection: Connection, *, rejected: str | None = None) -> Secr
     if not _usable(row, _margin(row), rejected):
         try:
             row = durable.run(alias, lambda: renew(alias, connection.pk, rejected=rejected))
-        except (RefreshBusy, RefreshPaused, RefreshRefused):
+        except (RefreshBusy, RefreshPaused, RefreshRefused, ClientRejected):
             # Renewal begins before the old token ends, so that trouble in between costs nobody anything.
             if not _usable(row, _LAST_SECONDS, rejected):
                 raise
@@ -101,8 +101,9 @@ def renew(alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool 
             return row
         _refuse_while_paused(row)
         client, holder = make_client(), uuid.uuid4()
+        keys = _prepare(alias, row, client)
         if _claim(alias, row, holder):
-            renewed = _refresh(alias, row, holder, client, keep_alive=keep_alive)
+            renewed = _refresh(alias, row, holder, client, keys, keep_alive=keep_alive)
             if renewed is not None:
                 return renewed
         elif time.monotonic() > patience:
@@ -163,7 +164,13 @@ def _claim(alias: str, row: Connection, holder: uuid.UUID) -> bool:
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     until = ExpressionWrapper(Now() + Value(conf.EPROSPERA_REFRESH_LEASE), output_field=fields.DateTimeField())
     mine = Connection.objects.using(alias).filter(
-        free, pk=row.pk, generation=row.generation, state=Connection.State.ACTIVE
+        free,
+        pk=row.pk,
+        generation=row.generation,
+        state=Connection.State.ACTIVE,
+        # As they were read: somebody may have lost an answer since, or noted a pause.
+        **_as_read(row, "refresh_sent_at"),
+        **_as_read(row, "refresh_not_before"),
     )
     try:
         with durable.short_lock_wait(alias):
@@ -175,22 +182,33 @@ def _claim(alias: str, row: Connection, holder: uuid.UUID) -> bool:
         ) from None
 
 
-def _refresh(alias: str, row: Connection, holder: uuid.UUID, client: Client, *, keep_alive: bool) -> Connection | None:
+def _as_read(row: Connection, name: str) -> dict[str, Any]:
+    value = getattr(row, name)
+    return {f"{name}__isnull": True} if value is None else {name: value}
+
+
+def _prepare(alias: str, row: Connection, client: Client) -> key_sets.Keys:
+    """Fetch beforehand what a refresh needs: the lease is for sending it, and between answer and commit lies arithmetic."""
+    try:
+        client.discovery()
+        return key_sets.known_keys(client) if OPENID in row.scopes else ()
+    except ApiError as error:
+        raise _pause(alias, row, error) from None
+
+
+def _refresh(
+    alias: str, row: Connection, holder: uuid.UUID, client: Client, keys: key_sets.Keys, *, keep_alive: bool
+) -> Connection | None:
     """Spend the refresh token and keep what comes back. None: the grant was replaced meanwhile, look again."""
     # Whether an earlier holder died or lost its answer: then the token may be spent already.
     uncertain = row.refresh_sent_at is not None
     if uncertain and (found := spool.find(row)):
         answer, asked_at = found
         logger.info("connection %s: a new token that its process could not commit is taken from the spool", row.pk)
-        return _keep(alias, row, client, (), answer, asked_at, keep_alive=keep_alive)
+        return _keep(alias, row, client, keys, answer, asked_at, keep_alive=keep_alive)
     if row.refresh_token is None:
         _give_up(alias, row, _CAUSES.NO_REFRESH_TOKEN)
         return None
-    try:
-        # Fetched first, so that nothing but arithmetic lies between the answer's arrival and its commit.
-        keys = key_sets.known_keys(client) if OPENID in row.scopes else ()
-    except ApiError as error:
-        raise _release(alias, row, holder, error, sent=uncertain) from None
     asked_at = timezone.now()
     try:
         with spool.ready(row) as keep:
@@ -250,11 +268,16 @@ def _keep(
         return stored
     try:
         _verify(row, key_sets.newer_keys(client, keys) or (), answer, asked_at)
-    except (id_token.UnknownKey, SignInRefused) as error:
+    except SignInRefused as error:
         _forged(alias, stored, error)
         return None
+    except id_token.UnknownKey:
+        # Its key set lags behind, or we may not ask for it again yet. The pair is kept; it is not handed out unverified.
+        raise _pause(
+            alias, stored, ProviderUnavailable("GET", "/api/oauth/.well-known/jwks.json", "unknown_key")
+        ) from None
     except ApiError as error:
-        raise _paused(stored, error, timezone.now()) from None
+        raise _pause(alias, stored, error) from None
     rows = Connection.objects.using(alias).filter(pk=row.pk, generation=stored.generation)
     rows.update(access_token_expires_at=expires)
     return _load(alias, row.pk)
@@ -304,9 +327,9 @@ def _store(
     updated = _insist(alias, lambda: rows.update(**values))
     spool.drop(row)
     if not updated:
-        if not Connection.objects.using(alias).filter(pk=row.pk).exists():
-            # Disconnected while we asked: what came back must not outlive that.
-            queue_tokens(alias, row, refresh_token=answer.refresh_token, access_token=answer.access_token)
+        # The connection was replaced by a sign-in, or disconnected, while we asked: what came back is to end with it.
+        replaced = Connection.objects.using(alias).filter(pk=row.pk).exists()
+        queue_tokens(alias, row, refresh_token=answer.refresh_token, access_token=answer.access_token, hold=replaced)
         return None
     logger.info("connection %s: refreshed, generation %d", row.pk, row.generation + 1)
     return _load(alias, row.pk)
@@ -338,6 +361,14 @@ def _release(alias: str, row: Connection, holder: uuid.UUID, error: ApiError, *,
         "refresh_not_before": paused.retry_at,
     }
     Connection.objects.using(alias).filter(pk=row.pk, lease_holder=holder).update(**values)
+    return paused
+
+
+def _pause(alias: str, row: Connection, error: ApiError) -> RefreshPaused:
+    """Note a pause without a lease. Returns what to raise."""
+    paused = _paused(row, error, timezone.now())
+    rows = Connection.objects.using(alias).filter(pk=row.pk, generation=row.generation)
+    rows.update(refresh_not_before=paused.retry_at)
     return paused
 
 

@@ -34,28 +34,46 @@ def queue_revocation(connection: Connection) -> None:
             tokens[name] = getattr(connection, name)
         except SealedValueError as error:
             logger.error("cannot be revoked: %s", error)  # noqa: TRY400 - the traceback adds nothing
-    queue_tokens(router.db_for_write(PendingRevocation), connection, **tokens)
+    alias = router.db_for_write(PendingRevocation)
+    queue_tokens(alias, connection, refresh_token=tokens.get("refresh_token"), access_token=tokens.get("access_token"))
+    held = PendingRevocation.objects.using(alias).filter(issuer=connection.issuer, sub=connection.sub)
+    held.update(not_before=timezone.now())
 
 
 def queue_tokens(
-    alias: str, connection: Connection, *, refresh_token: str | None = None, access_token: str | None = None
+    alias: str,
+    connection: Connection,
+    *,
+    refresh_token: str | None = None,
+    access_token: str | None = None,
+    hold: bool = False,
 ) -> None:
-    """Note tokens that belong to the connection's client for revocation; the refresh token goes first."""
-    now = timezone.now()
+    """Note tokens that belong to the connection's client for revocation; the refresh token goes first.
+
+    With `hold` they wait for the connection's end: they belong to a grant that a newer sign-in replaced, and whether the
+    provider would end the new one with it is not published (contract section 17).
+    """
+    now = timezone.now() + (conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if hold else timedelta(0))
     rows = [
         PendingRevocation(
-            issuer=connection.issuer, client_id=connection.client_id, token=token, hint=hint, not_before=now
+            issuer=connection.issuer,
+            client_id=connection.client_id,
+            sub=connection.sub,
+            token=token,
+            hint=hint,
+            not_before=now,
         )
         for hint, token in (("refresh_token", refresh_token), ("access_token", access_token))
         if token
     ]
     if rows:
         PendingRevocation.objects.using(alias).bulk_create(rows)
+    if rows and not hold:
         transaction.on_commit(lambda: revocation_pending.send(PendingRevocation), using=alias)
 
 
 def revoke_pending(limit: int = 100) -> tuple[int, int]:
-    """Revoke up to `limit` tokens that are due. Returns how many are done and how many are left, due or not.
+    """Revoke up to `limit` tokens that are due. Returns how many are done and how many are left, due or tried again later.
 
     A failure costs nothing but a pause, which doubles from a minute to twelve hours; a token that has outlived every
     refresh token is dropped.
@@ -65,7 +83,7 @@ def revoke_pending(limit: int = 100) -> tuple[int, int]:
     rows.filter(created_at__lt=now - conf.EPROSPERA_REFRESH_TOKEN_LIFETIME).delete()
     due = rows.filter(not_before__lte=now, issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id)
     done = sum(_revoke(row) for row in due.order_by("created_at", "-hint")[:limit])
-    return done, rows.count()
+    return done, rows.filter(not_before__lte=now + _LONGEST_PAUSE).count()
 
 
 def _revoke(row: PendingRevocation) -> bool:

@@ -45,9 +45,12 @@ def ready(row: Connection) -> Iterator[Callable[[TokenAnswer, datetime], None]]:
     """
     directory, ring, owner = _directory(), keyring(), _owner(row)
     file = None if directory is None else _open(directory / _name(row))
+    kept = False
 
     def keep(answer: TokenAnswer, asked_at: datetime) -> None:
+        nonlocal kept
         if file is not None:
+            kept = True
             text = json.dumps({**asdict(answer), "asked_at": asked_at.timestamp()})
             try:
                 # No fsync: the kernel keeps the write when the process dies, and a machine that dies takes more with it.
@@ -58,7 +61,8 @@ def ready(row: Connection) -> Iterator[Callable[[TokenAnswer, datetime], None]]:
     try:
         yield keep
     except BaseException:
-        drop(row)  # there was no answer to keep
+        if not kept:  # there was no answer to keep
+            drop(row)
         raise
     finally:
         if file is not None:

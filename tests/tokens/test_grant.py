@@ -121,6 +121,16 @@ class TestDisconnecting:
         assert revoke_pending() == (2, 0)
         assert provider.get("/api/v1/me/natural-person", token).status_code == 401
 
+    def test_ends_the_grants_that_newer_sign_ins_replaced_too(self, provider, user):
+        first = str(sign_in(provider, user).refresh_token)
+        connection = sign_in(provider, user)
+        assert revoke_pending() == (0, 0)  # not before its end: the new grant might end with the old one
+        assert provider.get("/api/v1/me/natural-person", access_token(connection)).status_code == 200
+        disconnect(connection)
+        revoke_pending()
+        assert PendingRevocation.objects.count() == 0
+        assert provider.refresh(first).json()["error"] == "invalid_grant"
+
     def test_deleting_the_user_does_the_same(self, provider, user):
         token = str(sign_in(provider, user).access_token)
         user.delete()

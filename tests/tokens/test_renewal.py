@@ -463,6 +463,22 @@ class TestTheRefreshedIdToken:
         assert works(provider, token)
         assert Connection.objects.get(pk=second.pk).access_token_expires_at > timezone.now() + timedelta(minutes=50)
 
+    def test_a_key_set_that_lags_behind_costs_a_pause_and_not_the_grant(self, provider, connect):
+        first, second = connect(), connect()
+        access_token(first)
+        lagging = provider.get("/api/oauth/.well-known/jwks.json").text
+        provider.control("rotate-key")
+        provider.fault("/api/oauth/.well-known/jwks.json", status=200, body=lagging)
+        with pytest.raises(RefreshPaused):
+            access_token(second)
+        row = Connection.objects.get(pk=second.pk)
+        assert (row.state, row.generation) == ("active", 1)
+        with pytest.raises(RefreshPaused):
+            access_token(second)  # what came is kept, and not handed out
+        provider.control("faults", "DELETE")
+        make_due(second)
+        assert works(provider, access_token(second))
+
     def test_an_answer_for_another_person_never_touches_the_connection(self, provider, connect):
         connection = connect()
         Connection.objects.update(sub="somebody-else")
