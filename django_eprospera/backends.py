@@ -56,6 +56,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         super().__init__(strategy, redirect_uri=redirect_uri)
         self._transaction: Transaction | None = None
         self._grant: Grant | None = None
+        self._new_association = False
         self._stage = "begin"
         request = getattr(self.strategy, "request", None)
         if request is not None and any(
@@ -189,9 +190,9 @@ class EprosperaOpenIdConnect(SocialBackend):
 
         return self._guarded(go_on)
 
-    def signed_in(self, grant: Grant) -> None:
+    def signed_in(self, grant: Grant, *, new_association: bool) -> None:
         """Our pipeline step has stored the connection."""
-        self._grant = grant
+        self._grant, self._new_association = grant, new_association
 
     def _finish(self, outcome: Any) -> Any:
         if outcome is None:
@@ -202,7 +203,9 @@ class EprosperaOpenIdConnect(SocialBackend):
             request.eprospera_auth_time = grant.authenticated_at  # type: ignore[attr-defined]
             if request.user.is_authenticated:
                 request.session.cycle_key()
-                note_sign_in(request, grant.authenticated_at)
+                if not self._new_association:
+                    # An identity that was added just now proves nothing about whose account it is.
+                    note_sign_in(request, grant.authenticated_at)
         return outcome
 
     # Disconnect

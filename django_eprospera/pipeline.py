@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from social_django.models import UserSocialAuth
+
 from django_eprospera import tokens
 from django_eprospera.crypto import DoesNotOpen
-from django_eprospera.errors import SignInRefused
+from django_eprospera.errors import OtherSubject, SignInRefused
 from django_eprospera.grants import TokenAnswer
 from django_eprospera.keys import keyring
 
@@ -70,7 +72,15 @@ class Grant:
             raise SignInRefused("session_context_missing", "pipeline") from None
 
 
-def store_connection(backend: Any, uid: Any = None, user: User | None = None, response: Any = None, **_: Any) -> None:
+def store_connection(
+    backend: Any,
+    uid: Any = None,
+    user: User | None = None,
+    response: Any = None,
+    *,
+    new_association: bool = False,
+    **_: Any,
+) -> None:
     """Keep the grant as the user's connection. Does nothing in a sign-in with another provider.
 
     Raises SignInRefused without a user and for an inactive one, OtherSubject when the user is connected as somebody else
@@ -82,6 +92,10 @@ def store_connection(backend: Any, uid: Any = None, user: User | None = None, re
         raise SignInRefused("authentication_disallowed", "pipeline")
     if not user.is_active:
         raise SignInRefused("inactive_user", "pipeline")
+    others = UserSocialAuth.objects.filter(user=user, provider=backend.name).exclude(uid=str(uid))
+    if others.exists():
+        # Else whoever holds a user's session could make an account of their own a second way in.
+        raise OtherSubject("This user signs in with another e-Próspera account.")
     grant = Grant.open(str(uid), (response or {}).get(GRANT))
     moment = grant.issued_at if grant.authenticated_at is None else grant.authenticated_at
     tokens.store_sign_in(
@@ -97,4 +111,4 @@ def store_connection(backend: Any, uid: Any = None, user: User | None = None, re
         ),
         auth_time=datetime.fromtimestamp(moment, UTC),
     )
-    backend.signed_in(grant)
+    backend.signed_in(grant, new_association=new_association)
