@@ -75,6 +75,13 @@ def rows_of(connection):
     }
 
 
+@pytest.mark.parametrize("model", ["naturalperson", "legalentity"])
+def test_an_address_may_not_ask_a_blind_index(admin, connection, model):
+    index = {"naturalperson": SECRETS["resident_permit_number"], "legalentity": "80000000007731"}[model]
+    answer = admin.get(url(model, "changelist"), {"rpn_index": index})
+    assert answer.status_code in (302, 400)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_list_opens_and_offers_no_way_to_add(admin, connection, model):
     audit.record("viewed", connection, actor=admin.user)

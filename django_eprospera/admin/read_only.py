@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 
 from django_eprospera import audit
 from django_eprospera.admin.rows import Section, rows, sealed_names
+from django_eprospera.fields import BlindIndexField
 from django_eprospera.models import AuditEntry
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class ReadOnlyAdmin(Admin):
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_eprospera/review.css",)}
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Whether an address may filter by `lookup`: never by a blind index, which only the audited search may ask."""
+        indexes = {field.name for field in self.opts.concrete_fields if isinstance(field, BlindIndexField)}
+        return lookup.partition("__")[0] not in indexes and super().lookup_allowed(lookup, value, request)
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002 - Django's signature
         """Nobody adds what the provider says."""
