@@ -23,7 +23,7 @@ class ResidencyRequiredMixin:
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
         """Return the view behind its gate."""
         view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
-        return residency_required(types=cls.residency_types)(view)
+        return residency_required(types=initkwargs.get("residency_types", cls.residency_types))(view)
 
 
 class KycRequiredMixin:

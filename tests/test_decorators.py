@@ -6,7 +6,7 @@ from django.test import AsyncClient, override_settings
 from django_eprospera.decorators import residency_required
 from django_eprospera.models import Connection, Review
 from tests import factories
-from tests.gated_urls import page
+from tests.gated_urls import Members, page
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.gated_urls")]
 
@@ -32,6 +32,15 @@ def test_anonymous_people_are_sent_to_sign_in_and_back(client, path):
     response = client.get(f"{path}?page=2")
     assert response.status_code == 302
     assert response["Location"] == f"/?next={path}%3Fpage%3D2"
+
+
+def test_kinds_of_residents_may_be_named_where_the_view_is_mounted(rf, resident):
+    resident.residency.residency_type = "e-Resident"
+    resident.residency.save()
+    for types, status in ((["Resident"], 403), (["e-Resident"], 200)):
+        request = rf.get("/")
+        request.user = resident.user
+        assert Members.as_view(residency_types=types)(request).status_code == status
 
 
 @pytest.mark.parametrize("path", MEMBERS)
