@@ -126,7 +126,10 @@ def _answer(server: Server, options: Options, directory: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs a sandbox until it is told to stop. Returns the exit code: 0 when stopped, 2 when it could not start."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    for number in (signal.SIGTERM, signal.SIGINT):  # explicitly: a shell that starts us in the background has SIGINT ignored
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # explicitly: a shell that starts us in the background has SIGINT ignored
         signal.signal(number, _stop)
     try:
         with _directory(options) as directory:
