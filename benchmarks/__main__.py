@@ -33,7 +33,9 @@ def run(name):
         server.execute(sql.SQL("CREATE DATABASE {}").format(database))
         try:
             command = [sys.executable, "-m", f"benchmarks.{name}"]
-            return subprocess.run(command, cwd=HERE.parent, env=os.environ | {"DATABASE_URL": url}, check=False).returncode
+            return subprocess.run(
+                command, cwd=HERE.parent, env=os.environ | {"DATABASE_URL": url}, check=False
+            ).returncode
         finally:
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
 
