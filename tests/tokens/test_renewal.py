@@ -236,7 +236,8 @@ def test_a_holder_killed_between_arrival_and_commit_loses_nothing(provider, conn
     if shared:
         assert works(provider, access_token(connection))
         assert provider.control("stats")["refresh_requests"] == 1
-        assert not list(settings.EPROSPERA_SPOOL.iterdir())
+        # On PostgreSQL the server may still commit what the dead process had sent; then nobody needs the file.
+        assert database.vendor == "postgresql" or not list(settings.EPROSPERA_SPOOL.iterdir())
     else:
         with pytest.raises(GrantGone):
             access_token(connection)
