@@ -83,7 +83,7 @@ class Conf:
 
     @property
     def EPROSPERA_ERASE_AFTER(self) -> timedelta:
-        """How long data of a withdrawn consent is kept, unreadable to the site, before `eprospera_prune` erases it."""
+        """How long data of a withdrawn consent is kept, for reviewers' eyes only, before `eprospera_prune` erases it."""
         return _duration("EPROSPERA_ERASE_AFTER", timedelta(days=30))
 
     # Tokens
