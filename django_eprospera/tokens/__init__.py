@@ -1,7 +1,8 @@
 """The only place that stores, refreshes, rotates and revokes tokens.
 
-`durable` commits whatever the caller's transaction does; `renewal` refreshes at most once, whoever asks;
-`spool` is its net; `grant` begins and ends a connection; `revocation` tells the provider; `keep_alive` renews what nobody uses.
+`durable` commits whatever the caller's transaction does; `renewal` refreshes at most once, whoever asks; `lease` is what it
+writes, `spool` its net; `grant` begins and ends a connection; `revocation` tells the provider; `keep_alive` renews what nobody
+uses.
 """
 
 from __future__ import annotations

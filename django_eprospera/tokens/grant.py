@@ -14,6 +14,7 @@ from django_eprospera.conf import conf
 from django_eprospera.errors import OtherSubject, SealedValueError
 from django_eprospera.models import AuditEntry, Connection
 from django_eprospera.signals import signed_in
+from django_eprospera.tokens.lease import IDLE
 from django_eprospera.tokens.revocation import queue_tokens
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ def store_sign_in(
     sub: str,
     answer: TokenAnswer,
     auth_time: datetime | None,
-    requested_scope: str = "",
 ) -> Connection:
     """Keep the grant of a verified sign-in as the user's connection, in the caller's transaction.
 
-    A new grant replaces the old one whatever state that was in, so a sign-in heals `reauthorize`. `requested_scope` is
-    what was asked for: it was granted when the answer does not say otherwise (RFC 6749 section 5.1). Sends `signed_in`
-    after the commit. Raises OtherSubject when the user is connected as somebody else, or the person as another user.
+    A new grant replaces the old one whatever state that was in, so a sign-in heals `reauthorize`. Sends `signed_in` after
+    the commit. Raises OtherSubject when the user is connected as somebody else, or the person as another user.
     """
     now = timezone.now()
     alias = router.db_for_write(Connection)
@@ -52,7 +51,7 @@ def store_sign_in(
             raise OtherSubject("You are already connected with another e-Próspera account. Disconnect that one first.")
         connection = found[0] if found else Connection(user=user, issuer=issuer, sub=sub)
         connection.client_id = conf.client_id
-        connection.scope = requested_scope if answer.scope is None else answer.scope
+        connection.scope = answer.scope or ""
         connection.auth_time = auth_time
         connection.signed_in_at = connection.used_at = now
         if found:
@@ -86,10 +85,7 @@ def _take(connection: Connection, answer: TokenAnswer, now: datetime) -> None:
         "state": Connection.State.ACTIVE,
         "state_cause": Connection.Cause.NONE,
         "state_changed_at": now,
-        "lease_holder": None,
-        "lease_until": None,
-        "refresh_sent_at": None,
-        "refresh_not_before": None,
+        **IDLE,
     }
     for name, value in values.items():
         setattr(connection, name, value)

@@ -9,7 +9,7 @@ from django.db import router
 from django.utils import timezone
 
 from django_eprospera.conf import conf
-from django_eprospera.errors import ApiError, EprosperaError, GrantGone
+from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.models import Connection
 from django_eprospera.tokens import durable
 from django_eprospera.tokens.renewal import renew
@@ -47,7 +47,7 @@ def keep_alive(limit: int = 100) -> KeptAlive:
             durable.run(alias, partial(renew, alias, pk, keep_alive=True))
         except GrantGone:
             gone += 1
-        except (EprosperaError, ApiError):
+        except EprosperaError:
             failed += 1
         else:
             renewed += 1

@@ -86,11 +86,11 @@ class TestSigningIn:
         connection = sign_in(provider, user)
         holder = Connection.objects.get()
         new = sign_in(provider, user)
-        from django_eprospera.tokens import renewal
+        from django_eprospera.tokens import lease
 
         answer = TokenAnswer.from_json(provider.refresh(connection.refresh_token).json())
         now = timezone.now()
-        assert renewal._store("default", holder, answer, now, now, keep_alive=False) is None
+        assert lease.store("default", holder, answer, now, now, keep_alive=False) is None
         assert Connection.objects.get().access_token == new.access_token
 
 

@@ -1,0 +1,195 @@
+"""What is written to a connection's row while it is renewed? Each is one statement, and none waits for the provider.
+
+The *lease* says who may send a refresh; the *generation* says which pair of tokens a write belongs to, so that a write that
+comes late never touches a newer pair.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import InterfaceError, OperationalError, connections
+from django.db.models import ExpressionWrapper, F, Q, Value, fields
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from django_eprospera.conf import conf
+from django_eprospera.errors import ApiError, GrantGone, RefreshPaused, RefreshRefused
+from django_eprospera.models import Connection
+from django_eprospera.signals import grant_lost
+from django_eprospera.tokens import durable, spool
+from django_eprospera.tokens.revocation import queue_tokens
+
+if TYPE_CHECKING:
+    import uuid
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from django_eprospera.grants import TokenAnswer
+
+__all__ = ["IDLE", "claim", "give_up", "hand_out", "load", "pause", "release", "store"]
+
+logger = logging.getLogger("django_eprospera.tokens")
+
+# Nobody refreshes, nothing is uncertain, nothing has to wait.
+IDLE: Final[dict[str, None]] = {
+    "lease_holder": None,
+    "lease_until": None,
+    "refresh_sent_at": None,
+    "refresh_not_before": None,
+}
+
+
+def load(alias: str, pk: Any) -> Connection:
+    """The row as it is now. Raises GrantGone when it is gone, over, or not of the settings' provider and client."""
+    row: Connection | None = Connection.objects.using(alias).filter(pk=pk).first()
+    if row is None:
+        raise GrantGone(
+            "This connection is no longer there: it was disconnected. The person has to sign in again.", "disconnected"
+        )
+    if (row.issuer, row.client_id) != (conf.EPROSPERA_BASE_URL, conf.client_id):
+        # A token must not reach another provider or client than its own, staging's not production's.
+        raise GrantGone(
+            f"Connection {pk} belongs to another provider or client than EPROSPERA_BASE_URL and SOCIAL_AUTH_EPROSPERA_KEY "
+            "name. The person has to sign in with e-Próspera again.",
+            "other_provider",
+        )
+    if row.state == Connection.State.REAUTHORIZE:
+        raise GrantGone(
+            f"The grant of connection {pk} ended ({row.state_cause}, {row.state_changed_at:%Y-%m-%d %H:%M} UTC). "
+            "The person has to sign in with e-Próspera again.",
+            row.state_cause,
+        )
+    return row
+
+
+def claim(alias: str, row: Connection, holder: uuid.UUID) -> bool:
+    """Take the lease, and note that a refresh is being sent. One statement, committed when this returns."""
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+    until = ExpressionWrapper(Now() + Value(conf.EPROSPERA_REFRESH_LEASE), output_field=fields.DateTimeField())
+    mine = Connection.objects.using(alias).filter(
+        free,
+        pk=row.pk,
+        generation=row.generation,
+        state=Connection.State.ACTIVE,
+        # As they were read: somebody may have lost an answer since, or noted a pause.
+        **_as_read(row, "refresh_sent_at"),
+        **_as_read(row, "refresh_not_before"),
+    )
+    try:
+        with durable.short_lock_wait(alias):
+            return bool(mine.update(lease_holder=holder, lease_until=until, refresh_sent_at=timezone.now()))
+    except OperationalError:
+        raise RefreshRefused(
+            f"The row of connection {row.pk} is locked by a transaction, perhaps the caller's own, so a new token could not be "
+            "kept. Nothing was spent. Ask for the access token before changing or locking the connection."
+        ) from None
+
+
+def _as_spent(alias: str, row: Connection) -> QuerySet[Connection]:
+    """The row, as long as it holds the pair that `row` was read with."""
+    return Connection.objects.using(alias).filter(pk=row.pk, generation=row.generation)
+
+
+def _as_read(row: Connection, name: str) -> dict[str, Any]:
+    value = getattr(row, name)
+    return {f"{name}__isnull": True} if value is None else {name: value}
+
+
+def store(
+    alias: str, row: Connection, answer: TokenAnswer, expires: datetime, asked_at: datetime, *, keep_alive: bool
+) -> Connection | None:
+    """Commit the new pair. It replaces only the pair that was spent for it, whoever holds the lease by now."""
+    meta = Connection._meta
+    values: dict[str, Any] = {
+        "access_token": meta.get_field("access_token").seal(answer.access_token, row),
+        "access_token_expires_at": expires,
+        "generation": F("generation") + 1,
+        **IDLE,
+    }
+    if answer.refresh_token is not None:  # absent: the old one stays good (contract section 5)
+        values["refresh_token"] = meta.get_field("refresh_token").seal(answer.refresh_token, row)
+        values["refresh_token_expires_at"] = asked_at + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME
+    if answer.scope is not None:
+        values["scope"] = answer.scope
+    if not keep_alive:
+        values["used_at"] = asked_at
+    rows = _as_spent(alias, row).filter(state=Connection.State.ACTIVE)
+    updated = _insist(alias, lambda: rows.update(**values))
+    spool.drop(row)
+    if not updated:
+        # The connection was replaced by a sign-in, or disconnected, while we asked: what came back is to end with it.
+        replaced = Connection.objects.using(alias).filter(pk=row.pk).exists()
+        queue_tokens(alias, row, refresh_token=answer.refresh_token, access_token=answer.access_token, hold=replaced)
+        return None
+    logger.info("connection %s: refreshed, generation %d", row.pk, row.generation + 1)
+    return load(alias, row.pk)
+
+
+def _insist(alias: str, write: Any) -> int:
+    """Go on trying to write for as long as the lease lasts: what is to be written exists nowhere else."""
+    end = time.monotonic() + conf.EPROSPERA_REFRESH_LEASE.total_seconds()
+    pause = 0.05
+    while True:
+        try:
+            return int(write())
+        except (OperationalError, InterfaceError):
+            if connections[alias].in_atomic_block or time.monotonic() + pause > end:
+                raise
+            connections[alias].close()
+            time.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+
+def release(alias: str, row: Connection, holder: uuid.UUID, error: ApiError, *, sent: bool) -> RefreshPaused:
+    """Give the lease back and pause; `sent` says that the refresh token may be spent. Returns what to raise."""
+    now = timezone.now()
+    paused = _paused(row, error, now)
+    noted = {"refresh_sent_at": now if sent else None, "refresh_not_before": paused.retry_at}
+    Connection.objects.using(alias).filter(pk=row.pk, lease_holder=holder).update(**{**IDLE, **noted})
+    return paused
+
+
+def pause(alias: str, row: Connection, error: ApiError) -> RefreshPaused:
+    """Note a pause without a lease. Returns what to raise."""
+    paused = _paused(row, error, timezone.now())
+    _as_spent(alias, row).update(refresh_not_before=paused.retry_at)
+    return paused
+
+
+def _paused(row: Connection, error: ApiError, now: datetime) -> RefreshPaused:
+    retry_at = now + max(conf.EPROSPERA_REFRESH_PAUSE, timedelta(seconds=min(error.retry_after or 0.0, 3_600.0)))
+    logger.warning("connection %s: not refreshed: %s", row.pk, error)
+    return RefreshPaused(f"e-Próspera did not renew connection {row.pk}: {error} It is asked again later.", retry_at)
+
+
+def hand_out(alias: str, row: Connection, expires: datetime) -> Connection:
+    """Let the access token that was kept back in `row` be used until `expires`."""
+    _as_spent(alias, row).update(access_token_expires_at=expires)
+    return load(alias, row.pk)
+
+
+def give_up(alias: str, row: Connection, cause: Connection.Cause) -> None:
+    """Mark the connection `reauthorize`, unless its grant was replaced meanwhile. `load` then raises GrantGone."""
+    rows = _as_spent(alias, row).filter(state=Connection.State.ACTIVE)
+    changed = rows.update(
+        state=Connection.State.REAUTHORIZE,
+        state_cause=cause,
+        state_changed_at=timezone.now(),
+        access_token=None,
+        access_token_expires_at=None,
+        refresh_token=None,
+        refresh_token_expires_at=None,
+        **IDLE,
+    )
+    if changed:
+        logger.warning("connection %s: the grant is gone: %s", row.pk, cause)
+        for receiver, failure in grant_lost.send_robust(
+            Connection, connection=Connection.objects.using(alias).get(pk=row.pk), cause=str(cause)
+        ):
+            if isinstance(failure, Exception):
+                logger.error("receiver %r of grant_lost failed: %s", receiver, type(failure).__name__)
