@@ -191,23 +191,13 @@ class _PlainConnection(HTTPConnection):
         super().putrequest(method, _target(url), *args, **kwargs)
 
 
-class _TlsConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self)
-
+class _TlsConnection(_PlainConnection, HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         if not isinstance(self.sock, TlsSocket):  # someone replaced the TLS of urllib3, or a proxy wants TLS within TLS
             self.close()
             msg = "no deadline can be kept on this kind of socket"
             raise ssl.SSLError(msg)
-
-    @property
-    def is_connected(self) -> bool:
-        return _is_usable(alive=super().is_connected)
-
-    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        super().putrequest(method, _target(url), *args, **kwargs)
 
 
 class _PlainPool(HTTPConnectionPool):
