@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Count, Q
-from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from django_eprospera.admin.read_only import FactsAdmin, may_see_personal_data
+from django_eprospera.admin.read_only import FactsAdmin
 from django_eprospera.admin.rows import row
 from django_eprospera.models import LegalEntity
 
@@ -49,17 +48,8 @@ class LegalEntityAdmin(FactsAdmin):
 
     def page_context(self, request: HttpRequest, obj: LegalEntity) -> dict[str, Any]:
         """Add consents and documents; the files open through the audited view."""
-        may_open = may_see_personal_data(request)
         files = [
-            {
-                "name": document.slug or _("document"),
-                "url": reverse(f"{self.admin_site.name}:django_eprospera_document", args=[document.pk])
-                if may_open and document.storage_name
-                else "",
-                "size": document.size,
-                "fetched_at": document.fetched_at,
-                "error": document.error,
-            }
+            self.file_row(request, "document", document, document.slug or _("document"))
             for document in obj.documents.order_by("created_at", "pk")
         ]
         consents = obj.consents.select_related("connection__user").order_by("shared_at")

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from django_eprospera.admin.read_only import FactsAdmin, may_see_personal_data
+from django_eprospera.admin.read_only import FactsAdmin
 from django_eprospera.admin.rows import row
 from django_eprospera.models import IdVerification, NaturalPerson, Residency
 
@@ -90,17 +90,5 @@ class IdVerificationAdmin(ConnectionFactsAdmin):
 
     def page_context(self, request: HttpRequest, obj: IdVerification) -> dict[str, Any]:
         """Add the pictures' rows; the files open through the audited view."""
-        may_open = may_see_personal_data(request)
-        files = [
-            {
-                "name": image.get_kind_display(),
-                "url": reverse(f"{self.admin_site.name}:django_eprospera_picture", args=[image.pk])
-                if may_open and image.storage_name
-                else "",
-                "size": image.size,
-                "fetched_at": image.fetched_at,
-                "error": image.error,
-            }
-            for image in obj.images.all()
-        ]
+        files = [self.file_row(request, "picture", image, image.get_kind_display()) for image in obj.images.all()]
         return {"files": files, "files_title": _("Pictures")}

@@ -12,7 +12,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_POST
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.urls import URLPattern
     from django.utils.functional import _StrPromise
+
+    from django_eprospera.models.person import StoredFile
 
     Admin = admin.ModelAdmin[Any]
 else:
@@ -107,6 +109,17 @@ class FactsAdmin(ReadOnlyAdmin):
     def page_title(self, obj: Any) -> str:
         """Return what the page is about, without personal data."""
         return str(obj)
+
+    def file_row(self, request: HttpRequest, view: str, file: StoredFile, name: str | _StrPromise) -> dict[str, Any]:
+        """What a page shows of a file. It has an address, the audited view's, for those who may open it."""
+        may_open = may_see_personal_data(request) and file.storage_name
+        return {
+            "name": name,
+            "url": reverse(f"{self.admin_site.name}:django_eprospera_{view}", args=[file.pk]) if may_open else "",
+            "size": file.size,
+            "fetched_at": file.fetched_at,
+            "error": file.error,
+        }
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return what the page shows besides its sections."""
