@@ -52,6 +52,12 @@ def sandbox(sandbox_process, settings):
 
 
 @pytest.fixture
+def provider(sandbox):
+    """What the tests of the sync and of the tokens call it."""
+    return sandbox
+
+
+@pytest.fixture
 def media(settings, tmp_path):
     """The folder of this test's sealed files, and of no other's."""
     settings.MEDIA_ROOT = tmp_path

@@ -9,13 +9,6 @@ def folder_of_its_own(media):
 
 
 @pytest.fixture
-def provider(sandbox):
-    """The sandbox, which has counted nothing yet."""
-    sandbox.control("stats", "DELETE")
-    return sandbox
-
-
-@pytest.fixture
 def asked(provider):
     """How often the provider was asked for a path (or one that begins with it) since the last call."""
 

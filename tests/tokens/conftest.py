@@ -17,13 +17,6 @@ PERSONAS = (LUCIA, SAMUEL, MIRJAM, OTTO, ANA, JOSE)
 
 
 @pytest.fixture
-def provider(sandbox):
-    """The sandbox, which has counted nothing yet."""
-    sandbox.control("stats", "DELETE")
-    return sandbox
-
-
-@pytest.fixture
 def connect(provider):
     """Make a connection of a grant of the sandbox, its access token over unless `valid_for` says otherwise."""
 
