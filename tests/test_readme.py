@@ -174,15 +174,6 @@ def test_names_that_readme_imports_exist():
             assert hasattr(module, each.name) or importlib.import_module(f"{node.module}.{each.name}")
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-)
-def test_links_lead_to_files_that_exist(page):
-    for target in re.findall(r"\]\(([^)#\s]+)", (ROOT / page).read_text()):
-        if "://" not in target:
-            assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
-
-
 def test_commands_that_the_pages_name_exist():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     commands = {name for page in pages for name in re.findall(r"\beprospera_(?:[a-z]+_?)+\b", page.read_text())}
