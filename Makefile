@@ -46,10 +46,8 @@ messages: $(VENV)/.test
 
 # Markers in the files choose Django 5.2 for Python 3.11 and Django 6.1 for newer ones.
 requirements:
-	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-	  --custom-compile-command "make requirements" --extra sandbox pyproject.toml requirements/demo.in -o requirements/demo.txt
-	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-	  --custom-compile-command "make requirements" --extra sandbox pyproject.toml requirements/test.in -o requirements/test.txt
+	@$(call pin,--extra sandbox pyproject.toml requirements/demo.in,demo)
+	@$(call pin,--extra sandbox pyproject.toml requirements/test.in -c requirements/demo.txt,test)
 
 $(VENV)/.demo: requirements/demo.txt
 	@$(call install,requirements/demo.txt)
@@ -71,4 +69,10 @@ define install
 	  echo "Python's venv module is needed (Debian: apt install python3-venv)." >&2; exit 1; }; \
 	echo "Installing $(1) into $(VENV) …"; \
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r $(1)
+endef
+
+# $(1): where the requirements are, $(2): the name of the file with hashes that pins them.
+define pin
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	  --custom-compile-command "make requirements" $(1) -o requirements/$(2).txt
 endef

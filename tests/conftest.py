@@ -20,7 +20,9 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=browser)
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter, config):
+    if config.pluginmanager.hasplugin("randomly"):
+        terminalreporter.write_line(f"Random order: repeat it with --randomly-seed={config.option.randomly_seed}")
     if chromium.is_left_out():
         terminalreporter.write_line(chromium.LEFT_OUT)
 

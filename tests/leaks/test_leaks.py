@@ -46,6 +46,7 @@ def house(tmp_path_factory):
         yield house
 
 
+@pytest.mark.timeout(900)
 def test_after_a_whole_life_nothing_secret_or_personal_is_readable_anywhere(house):
     life = Life(house)
     life.sign_ins_that_fail()
