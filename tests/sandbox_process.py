@@ -46,7 +46,7 @@ class SandboxProcess:
     ):  # fmt: skip
         self.client_id, self.client_secret, self.redirect_uris = client_id, client_secret, list(redirect_uris)
         self.command = [sys.executable, "-m", "django_eprospera.sandbox", "--quiet", "--port", str(port)]
-        self.command += ["--client-id", client_id, "--client-secret", client_secret]
+        self.command += [f"--client-id={client_id}", f"--client-secret={client_secret}"]
         for uri in self.redirect_uris:
             self.command += ["--redirect-uri", uri]
         for name, value in options.items():

@@ -217,6 +217,8 @@ def site(tmp_path):
                 "EPROSPERA_TEST_SCRATCH": str(tmp_path),
                 "DJANGO_SETTINGS_MODULE": "mistaken_settings",
                 "PYTHONPATH": f"{tmp_path}:{ROOT}",
+                # A module that is written twice within a second, at the same length, looks unchanged to the bytecode cache.
+                "PYTHONDONTWRITEBYTECODE": "1",
             },
             cwd=tmp_path,
             capture_output=True,

@@ -1,5 +1,6 @@
 """The example site reads the issue's environment, and the demo starts, keeps its data, refuses and stops as it says."""
 
+import json
 import os
 import signal
 import subprocess
@@ -100,6 +101,9 @@ def test_demo_keeps_its_data_refuses_a_taken_port_and_stops_at_ctrl_c(tmp_path):
     assert demo.stop(signal.SIGINT) == 0
     assert not [pid for pid in children if alive(pid)]
 
+    secrets = tmp_path / "home" / "secrets.json"
+    # One secret in 64 begins like an option.
+    secrets.write_text(json.dumps(json.loads(secrets.read_text()) | {"client_secret": "-begins-with-a-dash"}))
     with DemoProcess(tmp_path / "home", sandbox_port=demo.sandbox_port) as again:
         assert again.password == password
         assert "First run" not in "".join(again.output)

@@ -68,7 +68,7 @@ def _run(port: int, sandbox_port: int, home: Home, stop: threading.Event) -> Non
 
         start(
             "sandbox", "-m", "django_eprospera.sandbox", "--port", str(sandbox_port), "--data-dir", str(home.data / "sandbox"),
-            "--client-id", CLIENT_ID, "--client-secret", home.secrets["client_secret"],
+            "--client-id", CLIENT_ID, f"--client-secret={home.secrets['client_secret']}",
             "--redirect-uri", f"{site}/complete/eprospera/",
             "--redirect-uri", f"http://127.0.0.1:{port}/complete/eprospera/",
         )  # fmt: skip
