@@ -33,9 +33,9 @@ from django.test import Client, override_settings
 from django.urls import path
 from django.utils import timezone
 
-from django_eprospera import api
 from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.models import Connection, PendingRevocation
+from django_eprospera.provider import grants
 from django_eprospera.tokens import access_token
 from tests.sandbox_process import LUCIA, SandboxProcess
 
@@ -123,7 +123,7 @@ def kill(sandbox, refreshes=1000):
     settings.EPROSPERA_REFRESH_WAIT = timedelta(seconds=0.05)
     with TemporaryDirectory() as folder:
         log = Path(folder) / "reached"
-        real = api.grants.refresh
+        real = grants.refresh
 
         def noting(*arguments, **more):
             answer = real(*arguments, **more)
@@ -131,7 +131,7 @@ def kill(sandbox, refreshes=1000):
             os.write(descriptor, (hashlib.sha256(answer.refresh_token.encode()).hexdigest() + "\n").encode())
             return answer
 
-        api.grants.refresh = noting
+        grants.refresh = noting
         descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
         def work():
@@ -151,7 +151,7 @@ def kill(sandbox, refreshes=1000):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             kills += 1
-        api.grants.refresh = real
+        grants.refresh = real
         os.close(descriptor)
         reached = log.read_text().split()
     time.sleep(2)

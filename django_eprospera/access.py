@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext_lazy as _
 
+from django_eprospera.consent import has_ended, is_granted
 from django_eprospera.errors import SealedValueError
-from django_eprospera.freshness import has_ended, is_granted
 from django_eprospera.kyc.reviews import status_for, status_for_entity
 from django_eprospera.models import EntityConsent, Residency, ResourceState, Review
 

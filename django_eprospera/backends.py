@@ -1,7 +1,7 @@
 """Sign in with e-Próspera: the authentication backend, on python-social-auth's OpenID Connect base.
 
 The base keeps the state of a sign-in, once, and runs the pipeline. What decides who somebody is, is done in our own rooms:
-`transactions` (what a begin leaves behind), `callback`, `code_flow`. What else the base asks is answered in `social_backend`.
+`pending` (what a begin leaves behind), `callback`, `code_flow`. What else the base asks is answered in `social_backend`.
 Every failure becomes a page, and nothing is half stored.
 """
 
@@ -23,17 +23,18 @@ from social_django.models import UserSocialAuth
 from social_django.views import NAMESPACE
 
 from django_eprospera import tokens
-from django_eprospera.callback import Callback
-from django_eprospera.code_flow import Deadline, Proof, prove
 from django_eprospera.conf import conf
 from django_eprospera.errors import SignInRefused
 from django_eprospera.models import Connection
 from django_eprospera.pipeline import GRANT, Grant
-from django_eprospera.recent_sign_in import note_sign_in, safe_next
-from django_eprospera.sign_in_errors import CAUGHT, Again, error_page
-from django_eprospera.social_backend import SocialBackend
-from django_eprospera.tracebacks import forget_locals
-from django_eprospera.transactions import Transaction
+from django_eprospera.provider.tracebacks import forget_locals
+from django_eprospera.sign_in.callback import Callback
+from django_eprospera.sign_in.code_flow import Deadline, Proof, prove
+from django_eprospera.sign_in.errors import CAUGHT, Again, error_page
+from django_eprospera.sign_in.next_url import safe_next
+from django_eprospera.sign_in.pending import PendingSignIn
+from django_eprospera.sign_in.recent import note_sign_in
+from django_eprospera.sign_in.social_backend import SocialBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ class EprosperaOpenIdConnect(SocialBackend):
     def __init__(self, strategy: Any = None, redirect_uri: str | None = None) -> None:
         """Made by python-social-auth for each request, and by Django to look for users."""
         super().__init__(strategy, redirect_uri=redirect_uri)
-        self._transaction: Transaction | None = None
+        self._pending: PendingSignIn | None = None
         self._grant: Grant | None = None
         self._new_association = False
         self._stage = "begin"
@@ -76,7 +77,7 @@ class EprosperaOpenIdConnect(SocialBackend):
     def _begin(self) -> HttpResponse:
         posted, user = self._request.POST, self._request.user
         prompt, max_age = posted.get("prompt", ""), posted.get("max_age", "")
-        self._transaction = Transaction(
+        self._pending = PendingSignIn(
             user_id=str(user.pk) if user.is_authenticated else "",
             next=self._take_next(),
             prompt=prompt if prompt in _PROMPTS else "",
@@ -88,8 +89,8 @@ class EprosperaOpenIdConnect(SocialBackend):
         endpoint = Deadline().client().discovery().authorization_endpoint
         state = self.get_or_create_state()
         key = self.transaction_key(state)
-        self.strategy.session_set(key, {**self.strategy.session_get(key), "sealed": self._transaction.seal(state)})
-        return HttpResponseRedirect(self._authorization_url(endpoint, state, self._transaction))
+        self.strategy.session_set(key, {**self.strategy.session_get(key), "sealed": self._pending.seal(state)})
+        return HttpResponseRedirect(self._authorization_url(endpoint, state, self._pending))
 
     def _take_next(self) -> str:
         """Where this sign-in leads. The base left it in the session, where every other sign-in of this browser finds it."""
@@ -97,7 +98,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         allowed = self.setting("ALLOWED_REDIRECT_HOSTS", [])
         return safe_next(self._request, kept or "", *allowed) if REDIRECT_FIELD_NAME in self._request.POST else ""
 
-    def _authorization_url(self, endpoint: str, state: str, begun: Transaction) -> str:
+    def _authorization_url(self, endpoint: str, state: str, begun: PendingSignIn) -> str:
         parameters = {
             **self.auth_extra_arguments(),
             "response_type": "code",
@@ -130,7 +131,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         callback = Callback.read(self._request.GET)
         self.data = {"state": callback.state}
         state = self.validate_state()  # from here on this state is spent
-        begun = self._transaction = Transaction.open(state, (self._oauth2_transaction or {}).get("sealed"))
+        begun = self._pending = PendingSignIn.open(state, (self._oauth2_transaction or {}).get("sealed"))
         deadline = Deadline()
         document = deadline.client().discovery()
         callback.check_issuer(document.issuer, required=document.authorization_response_iss_parameter_supported)
@@ -250,6 +251,6 @@ class EprosperaOpenIdConnect(SocialBackend):
     def _again(self) -> Again | None:
         if self._stage == "disconnect":
             return None
-        begun = self._transaction or Transaction()
+        begun = self._pending or PendingSignIn()
         action = reverse(f"{NAMESPACE}:begin", args=[self.name])
         return Again(action, begun.next, begun.prompt, begun.max_age)

@@ -6,24 +6,33 @@ A refusal is the page `django_eprospera/gate_refused.html` with status 403. Ordi
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from urllib.parse import urlencode, urlsplit
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
-from django.shortcuts import render
+from django.http import HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
 from django_eprospera import access
+from django_eprospera.sign_in.next_url import safe_next
+from django_eprospera.sign_in.recent import has_recent_sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from datetime import timedelta
 
-    from django.http import HttpRequest, HttpResponseBase
+    from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
     Gate = Callable[[Any], access.Access]
 
-__all__ = ["kyc_required", "refuse", "residency_required"]
+__all__ = ["ask_to_sign_in", "kyc_required", "recent_sign_in_required", "refuse", "residency_required"]
 
+P = ParamSpec("P")
 View = TypeVar("View", bound="Callable[..., Any]")
 
 
@@ -53,12 +62,47 @@ def kyc_required(view: View) -> View:
     return gated
 
 
+def recent_sign_in_required(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase] | None = None, *, max_age: timedelta | None = None
+) -> Any:
+    """Let a signed-in user pass who was at e-Próspera within `max_age` (EPROSPERA_RECENT_SIGN_IN); ask the others to.
+
+    `@recent_sign_in_required` or `@recent_sign_in_required(max_age=timedelta(minutes=1))`. A GET comes back to the same
+    address; a POST is not repeated: the person comes back to the page that it was sent from.
+    """
+
+    def decorate(
+        inner: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+        @wraps(inner)
+        def gate(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if has_recent_sign_in(request, max_age):
+                return inner(request, *args, **kwargs)
+            return ask_to_sign_in(request)
+
+        return gate
+
+    return decorate if view is None else decorate(view)
+
+
 def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
     """Answer a request that a gate refused: the way to sign in, or the page that says why."""
     if answer.code == "anonymous":
         return redirect_to_login(request.get_full_path())
     response = render(request, "django_eprospera/gate_refused.html", {"access": answer}, status=403)
     add_never_cache_headers(response)
+    return response
+
+
+def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Answer a request that needs a recent sign-in: a redirect to the page that asks for one."""
+    is_safe_method = request.method in {"GET", "HEAD"}
+    target = request.get_full_path() if is_safe_method else _page_before(request)
+    if not request.user.is_authenticated:
+        return redirect_to_login(target)
+    query = urlencode({REDIRECT_FIELD_NAME: target})
+    response = HttpResponseRedirect(f"{reverse('eprospera:confirm_sign_in')}?{query}")
+    response.status_code = 302 if is_safe_method else 303
     return response
 
 
@@ -81,3 +125,11 @@ def _behind(gate: Gate, view: Any) -> Any:
         return view(request, *args, **kwargs) if answer.allowed else refuse(request, answer)
 
     return now
+
+
+def _page_before(request: HttpRequest) -> str:
+    referer = safe_next(request, request.headers.get("Referer", ""))
+    parts = urlsplit(referer)
+    if not parts.netloc or parts.path == request.path:
+        return resolve_url(settings.LOGIN_REDIRECT_URL)
+    return parts.path + (f"?{parts.query}" if parts.query else "")

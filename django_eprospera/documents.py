@@ -20,16 +20,16 @@ from django.db import router, transaction
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.http import content_disposition_header
+from PIL import Image
 
-from django_eprospera import provider
 from django_eprospera.conf import conf
 from django_eprospera.crypto import DoesNotOpen
 from django_eprospera.errors import ApiError, DocumentError, SealedValueError
-from django_eprospera.file_types import EXTENSIONS, PDF, PICTURES, content_type_of
-from django_eprospera.http import stream_to
 from django_eprospera.keys import keyring
 from django_eprospera.models import EntityDocument, VerificationImage
-from django_eprospera.tracebacks import forget_locals
+from django_eprospera.provider import configured
+from django_eprospera.provider.http import stream_to
+from django_eprospera.provider.tracebacks import forget_locals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,32 @@ if TYPE_CHECKING:
 
     StoredFile = VerificationImage | EntityDocument
 
-__all__ = ["FOLDER", "fetch", "forget", "is_stored", "open_chunks", "owner_of", "read", "response", "storage", "store"]
+__all__ = [
+    "FOLDER",
+    "PDF",
+    "PICTURES",
+    "content_type_of",
+    "fetch",
+    "forget",
+    "is_stored",
+    "open_chunks",
+    "owner_of",
+    "read",
+    "response",
+    "storage",
+    "store",
+]
 
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = "eprospera"
+PDF: Final = "application/pdf"
+_FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+PICTURES: Final = frozenset(_FORMATS.values())
+_EXTENSIONS: Final = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", PDF: "pdf"}
+
+# A picture of a few kilobytes can unfold into gigabytes. No camera that photographs passports has more than this.
+_MAX_PIXELS: Final = 40_000_000
 _ACCEPTED: Final[dict[type[StoredFile], frozenset[str]]] = {
     VerificationImage: PICTURES,
     EntityDocument: PICTURES | {PDF},
@@ -69,11 +90,11 @@ def fetch(stored_file: StoredFile, url: str, **described: Any) -> None:
     DocumentError: then the row keeps the file it had, and the error's code.
     """
     content = BytesIO()
-    bounds = provider.limits()
+    bounds = configured.limits()
     bounds = replace(bounds, max_bytes=conf.EPROSPERA_MAX_FILE_BYTES, deadline=_PATIENCE * bounds.deadline)
     try:
         try:
-            # The media type that the server claims is not used: see `file_types`.
+            # The media type that the server claims is not used: see `content_type_of`.
             stream_to(url, content, limits=bounds, allow_http_loopback=conf.EPROSPERA_BASE_URL.startswith("http://"))
         except ApiError as error:
             raise DocumentError(error.code, f"{stored_file._meta.label} {stored_file.pk}: {error}") from None
@@ -188,7 +209,7 @@ def response(stored_file: StoredFile, *, filename: str) -> HttpResponse:
         content, content_type=content_type if shown or content_type == PDF else "application/octet-stream"
     )
     answer["Content-Length"] = str(len(content))
-    name = f"{_safe(filename)}.{EXTENSIONS.get(content_type, 'bin')}"
+    name = f"{_safe(filename)}.{_EXTENSIONS.get(content_type, 'bin')}"
     answer["Content-Disposition"] = content_disposition_header(as_attachment=not shown, filename=name) or "attachment"
     answer["X-Content-Type-Options"] = "nosniff"
     answer["Cache-Control"] = "private, no-store"
@@ -201,3 +222,42 @@ def response(stored_file: StoredFile, *, filename: str) -> HttpResponse:
 def _safe(filename: str) -> str:
     kept = "".join(character if character.isalnum() or character in " -_" else " " for character in filename)
     return " ".join(kept.split())[:100] or "document"
+
+
+def content_type_of(data: bytes, *, accept: frozenset[str]) -> str:
+    """Return the media type of `data`: one of `accept`, which holds some of `PICTURES` and `PDF`.
+
+    A picture counts only when it decodes to its end. Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`.
+    """
+    if not data:
+        raise DocumentError("empty", "The file is empty.")
+    found = PDF if data.startswith(b"%PDF-") else _picture_type(data)
+    if found not in accept:
+        raise DocumentError("wrong_type", f"The file is none of {', '.join(sorted(accept))}, or it is damaged.")
+    return found
+
+
+def _picture_type(data: bytes) -> str:
+    try:
+        # Two passes: `verify` reads checksums and leaves the picture unusable, `load` decodes every pixel.
+        with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
+            _bound(picture)
+            picture.verify()
+        with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
+            picture.load()
+            return _FORMATS.get(picture.format or "", "")
+    except DocumentError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DocumentError("too_many_pixels", _too_many()) from None
+    except Exception:  # noqa: BLE001 - decoders raise whatever they stumble over; all of it means: no picture
+        return ""
+
+
+def _bound(picture: Image.Image) -> None:
+    if picture.width * picture.height > _MAX_PIXELS:
+        raise DocumentError("too_many_pixels", _too_many())
+
+
+def _too_many() -> str:
+    return f"The picture has more than {_MAX_PIXELS:,} pixels."

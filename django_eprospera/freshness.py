@@ -1,4 +1,4 @@
-"""How fresh is what is cached of a connection, and why is it not fresher? Reads and words only: it asks nobody."""
+"""The age of each cached resource of a connection, with the reason when it is stale. Reads rows; sends no request."""
 
 from __future__ import annotations
 
@@ -6,86 +6,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_eprospera import scopes
 from django_eprospera.conf import conf
-from django_eprospera.errors import (
-    ApiError,
-    ClientRejected,
-    ConfigurationError,
-    GrantGone,
-    MalformedAnswer,
-    NotFound,
-    ProviderUnavailable,
-    RefreshBusy,
-    RefreshPaused,
-    RefreshRefused,
-    ScopeMissing,
-    SealedValueError,
-    TokenRejected,
-)
-from django_eprospera.models import Connection, ResourceState
+from django_eprospera.consent import NOT_GRANTED, SCOPES, has_ended, is_granted
+from django_eprospera.models import ResourceState
 
 if TYPE_CHECKING:
-    import uuid
     from datetime import datetime
 
-    from django.db.models import QuerySet
     from django.utils.functional import _StrPromise
 
-__all__ = [
-    "ENDED",
-    "NOT_GRANTED",
-    "SCOPES",
-    "Freshness",
-    "claim",
-    "due",
-    "failure_code",
-    "freshness",
-    "has_ended",
-    "is_granted",
-    "is_on_its_way",
-]
+    from django_eprospera.models import Connection
+
+__all__ = ["Freshness", "freshness", "is_on_its_way"]
 
 _RESOURCE = ResourceState.Resource
 
-# Which scope opens which resource (contract section 8).
-SCOPES: Final[dict[str, str]] = {
-    _RESOURCE.NATURAL_PERSON: scopes.PERSON_DETAILS_READ,
-    _RESOURCE.RESIDENCY: scopes.PERSON_RESIDENCY_READ,
-    _RESOURCE.ID_VERIFICATION: scopes.PERSON_ID_VERIFICATION_READ,
-    _RESOURCE.LEGAL_ENTITIES: scopes.ENTITY_READ,
-    _RESOURCE.ENTITY_DOCUMENTS: scopes.ENTITY_DOCUMENTS_READ,
-}
-
-# Causes of `reauthorize` that mean: consent is gone.
-ENDED: Final = (Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT)
-
-# The code of a resource whose scope is gone; `attempted_at` is then when that was noticed.
-NOT_GRANTED: Final = "not_granted"
-
-# Kinds of failure, the special before the general, and the code that is kept of each.
-_CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (ScopeMissing, "scope_missing"),
-    (TokenRejected, "token_rejected"),
-    (NotFound, "not_found"),
-    (ClientRejected, "client_rejected"),
-    (MalformedAnswer, "malformed"),
-    (ProviderUnavailable, "unavailable"),
-    (ApiError, "unavailable"),
-    (RefreshBusy, "busy"),
-    (RefreshPaused, "paused"),
-    (RefreshRefused, "refused"),
-    (GrantGone, "grant_gone"),
-    (SealedValueError, "does_not_open"),
-    (ConfigurationError, "misconfigured"),
-)
-# Asked again soon, because they pass by themselves. All others wait until the answer would be stale anyhow.
-_PASSING: Final = ("unavailable", "malformed", "rate_limited", "busy", "paused", "refused", "files")
-_SOON: Final = timedelta(minutes=15)
+# A sync that was asked for longer ago than this is not under way any more.
+_UNDER_WAY: Final = timedelta(minutes=15)
 
 _ASK_AGAIN: Final = _("Sign in with e-Próspera again to renew it.")
 _LATER: Final = _("It is asked for again by itself.")
@@ -140,20 +80,6 @@ class Freshness:
         return f"{self.reason} {self.remedy}".strip()
 
 
-def is_granted(connection: Connection, resource: str) -> bool:
-    """Whether the person lets the site use the resource now. Cached facts of any other are not to be used.
-
-    A scope that is no longer granted withdraws it, and so does a grant that the provider ended. A grant that merely needs a
-    new sign-in, because an answer was lost or no lasting access was given, does not.
-    """
-    return SCOPES[resource] in connection.scopes and not has_ended(connection)
-
-
-def has_ended(connection: Connection) -> bool:
-    """Whether the provider said that the grant is over, or not this person's."""
-    return connection.state != Connection.State.ACTIVE and connection.state_cause in ENDED
-
-
 def freshness(connection: Connection) -> list[Freshness]:
     """How every resource of the connection stands, in the order of the enumeration, granted or not."""
     states = {state.resource: state for state in connection.resources.all()}
@@ -185,38 +111,7 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
 def is_on_its_way(connection: Connection) -> bool:
     """Whether a sync was asked for and has not finished with every granted resource yet."""
     asked = connection.sync_requested_at
-    if asked is None or asked < timezone.now() - _SOON:
+    if asked is None or asked < timezone.now() - _UNDER_WAY:
         return False
     done = set(connection.resources.filter(attempted_at__gte=asked).values_list("resource", flat=True))
     return any(resource not in done for resource in SCOPES if is_granted(connection, resource))
-
-
-def failure_code(error: Exception) -> str:
-    """The short stable code that is kept of a failure."""
-    if isinstance(error, ApiError) and error.status == 429:
-        return "rate_limited"
-    return next((code for kind, code in _CODES if isinstance(error, kind)), "failed")
-
-
-def due(now: datetime) -> QuerySet[Connection]:
-    """Connections to sync by now: never synced, stale, or failed with something that passes by itself.
-
-    Only those of the provider and client of the settings, whose grant is alive, and whom it is worth asking about.
-    """
-    states = ResourceState.objects.filter(connection=OuterRef("pk"))
-    old = states.exclude(error=NOT_GRANTED).filter(attempted_at__lt=now - conf.EPROSPERA_STALE_AFTER)
-    passing = states.filter(error__in=_PASSING, attempted_at__lt=now - _SOON)
-    return Connection.objects.filter(
-        Q(~Exists(states)) | Q(Exists(old)) | Q(Exists(passing)),
-        state=Connection.State.ACTIVE,
-        issuer=conf.EPROSPERA_BASE_URL,
-        client_id=conf.client_id,
-        scope__contains="eprospera:",
-    ).order_by("sync_requested_at", "pk")
-
-
-def claim(connection_id: uuid.UUID, *, pause: timedelta = timedelta(minutes=1)) -> bool:
-    """Note that a sync is asked for. False when one was asked for within `pause`: then somebody else sees to it."""
-    now = timezone.now()
-    free = Q(sync_requested_at__isnull=True) | Q(sync_requested_at__lt=now - pause)
-    return bool(Connection.objects.filter(free, pk=connection_id).update(sync_requested_at=now))

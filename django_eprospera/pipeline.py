@@ -17,13 +17,13 @@ from social_django.models import UserSocialAuth
 from django_eprospera import tokens
 from django_eprospera.crypto import DoesNotOpen
 from django_eprospera.errors import OtherSubject, SignInRefused
-from django_eprospera.grants import TokenAnswer
 from django_eprospera.keys import keyring
+from django_eprospera.provider.grants import TokenAnswer
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from django_eprospera.id_token import IdToken
+    from django_eprospera.provider.id_token import IdToken
 
 __all__ = ["GRANT", "Grant", "store_connection"]
 

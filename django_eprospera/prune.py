@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 from django.db import IntegrityError, router, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
+from social_django.models import Partial
 
 from django_eprospera import audit, documents
 from django_eprospera.conf import conf
-from django_eprospera.freshness import ENDED, NOT_GRANTED, SCOPES
+from django_eprospera.consent import ENDED, NOT_GRANTED, SCOPES
 from django_eprospera.models import (
     AuditEntry,
     Connection,
@@ -29,8 +30,8 @@ from django_eprospera.models import (
     ResourceState,
     VerificationImage,
 )
+from django_eprospera.sign_in.pending import prune_states
 from django_eprospera.tokens import sweep_spool
-from django_eprospera.transactions import prune_abandoned
 
 if TYPE_CHECKING:
     import uuid
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-__all__ = ["Pruned", "erase_unshared", "prune"]
+__all__ = ["Pruned", "erase_unshared", "prune", "prune_sign_ins"]
 
 _RESOURCE = ResourceState.Resource
 _FACTS: Final[dict[str, type[NaturalPerson | Residency | IdVerification]]] = {
@@ -50,6 +51,8 @@ _FACTS: Final[dict[str, type[NaturalPerson | Residency | IdVerification]]] = {
 # A younger file may be one whose row is just being written.
 _WRITING: Final = timedelta(hours=1)
 _BATCH: Final = 500
+# How long a sign-in that a pipeline step has paused may wait for the person.
+_PARTIAL_LIFETIME: Final = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -78,7 +81,7 @@ def prune(*, dry_run: bool = False) -> Pruned:
             documents.storage().delete(name)
     if not dry_run:
         count.files += sweep_spool()
-        count.sign_ins = prune_abandoned()
+        count.sign_ins = prune_sign_ins()
     return count
 
 
@@ -98,6 +101,18 @@ def erase_unshared(entity_id: uuid.UUID) -> bool:
     except IntegrityError:
         return False  # shared again in this very moment
     return True
+
+
+def prune_sign_ins() -> int:
+    """Delete everything that abandoned sign-ins left in python-social-auth's tables. Returns how many rows.
+
+    Their sessions are Django's, and go with `manage.py clearsessions`.
+    """
+    deleted = 0
+    while found := prune_states():
+        deleted += found
+    paused = Partial.objects.filter(backend="eprospera", timestamp__lt=timezone.now() - _PARTIAL_LIFETIME)
+    return deleted + int(paused.delete()[0])
 
 
 def _erase_consents(before: datetime, count: Pruned, *, dry_run: bool) -> None:

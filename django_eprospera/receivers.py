@@ -11,10 +11,11 @@ from django.db.models.signals import post_delete, post_init, post_save, pre_dele
 from django.dispatch import receiver
 from social_django.models import Partial
 
-from django_eprospera import documents, kyc, partials, prune, signals, tasks
+from django_eprospera import documents, kyc, prune, signals, tasks
 from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
 from django_eprospera.models import Connection, EntityConsent, EntityDocument, VerificationImage
-from django_eprospera.recent_sign_in import note_sign_in
+from django_eprospera.sign_in import pending
+from django_eprospera.sign_in.recent import note_sign_in
 from django_eprospera.tokens import queue_revocation
 
 __all__: list[str] = []
@@ -59,9 +60,9 @@ def note_when_signed_in(request: Any, **_: Any) -> None:
 
 
 # A paused sign-in holds tokens, and python-social-auth's table takes everything as it is.
-pre_save.connect(partials.seal_partial, sender=Partial, dispatch_uid="eprospera_seal_partial")
-post_save.connect(partials.restore_partial, sender=Partial, dispatch_uid="eprospera_restore_partial")
-post_init.connect(partials.open_partial, sender=Partial, dispatch_uid="eprospera_open_partial")
+pre_save.connect(pending.seal_partial, sender=Partial, dispatch_uid="eprospera_seal_partial")
+post_save.connect(pending.restore_partial, sender=Partial, dispatch_uid="eprospera_restore_partial")
+post_init.connect(pending.open_partial, sender=Partial, dispatch_uid="eprospera_open_partial")
 
 
 @receiver(post_delete, sender=EntityConsent)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import django
 
 from django_eprospera import tokens
-from django_eprospera.freshness import claim
 from django_eprospera.models import Connection
 from django_eprospera.sync import sync
 from django_eprospera.sync.batch import sync_due
+from django_eprospera.sync.schedule import claim
 
 if django.VERSION >= (6, 0):
     from django.tasks import task

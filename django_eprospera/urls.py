@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.urls import path
 
 from django_eprospera import views
-from django_eprospera.recent_sign_in import confirm_sign_in
 
 __all__ = ["app_name", "urlpatterns"]
 
@@ -15,5 +14,5 @@ urlpatterns = [
     path("disconnect/", views.disconnect, name="disconnect"),
     path("image/<uuid:pk>/", views.image, name="image"),
     path("document/<uuid:pk>/", views.document, name="document"),
-    path("confirm-sign-in/", confirm_sign_in, name="confirm_sign_in"),
+    path("confirm-sign-in/", views.confirm_sign_in, name="confirm_sign_in"),
 ]

@@ -14,22 +14,23 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
+from django.urls import get_script_prefix
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from django_eprospera import documents, tokens
-from django_eprospera.entities import connection_of, readable_documents
+from django_eprospera.conf import conf
+from django_eprospera.consent import connection_of, is_granted, readable_documents
 from django_eprospera.errors import DocumentError, SealedValueError
-from django_eprospera.freshness import is_granted
 from django_eprospera.models import Connection, EntityDocument, ResourceState, VerificationImage
-from django_eprospera.recent_sign_in import safe_next
+from django_eprospera.sign_in.next_url import safe_next
 from django_eprospera.tasks import ask_for_sync
 
 if TYPE_CHECKING:
     import uuid
 
-__all__ = ["disconnect", "document", "image", "refresh"]
+__all__ = ["confirm_sign_in", "disconnect", "document", "image", "refresh"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,16 @@ def image(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """A document of a company that the person shares now."""
     return _file(request, get_object_or_404(readable_documents(request.user).exclude(storage_name=""), pk=pk))
+
+
+@require_safe
+@never_cache
+def confirm_sign_in(request: HttpRequest) -> HttpResponse:
+    """The page that explains why, with the button that begins it."""
+    target = safe_next(request, request.GET.get(REDIRECT_FIELD_NAME, "")) or resolve_url(settings.LOGIN_REDIRECT_URL)
+    max_age = int(conf.EPROSPERA_RECENT_SIGN_IN.total_seconds())
+    context = {"next": target, "max_age": max_age, "home": get_script_prefix()}
+    return render(request, "django_eprospera/confirm_sign_in.html", context)
 
 
 def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> HttpResponse:

@@ -12,9 +12,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from django_eprospera import access, kyc, scopes
-from django_eprospera.entities import readable_documents, readable_entities
+from django_eprospera.consent import is_granted, readable_documents, readable_entities
 from django_eprospera.errors import SealedValueError
-from django_eprospera.freshness import freshness, is_granted, is_on_its_way
+from django_eprospera.freshness import freshness, is_on_its_way
 from django_eprospera.models import ResourceState
 
 if TYPE_CHECKING:

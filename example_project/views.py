@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from django_eprospera.decorators import kyc_required, residency_required
-from django_eprospera.recent_sign_in import recent_sign_in_required
+from django_eprospera.decorators import kyc_required, recent_sign_in_required, residency_required
 from example_project.account import account_of
 
 if TYPE_CHECKING:

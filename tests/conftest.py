@@ -4,8 +4,8 @@ import pytest
 from django.utils import translation
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 
-from django_eprospera.discovery import forget_discovered
-from django_eprospera.key_sets import forget_keys
+from django_eprospera.provider.discovery import forget_discovered
+from django_eprospera.provider.key_sets import forget_keys
 from tests import chromium
 from tests.sandbox_process import SandboxProcess
 

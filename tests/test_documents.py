@@ -10,8 +10,8 @@ from django.db import transaction
 from PIL import Image
 
 from django_eprospera import documents
+from django_eprospera.documents import PDF, PICTURES, content_type_of
 from django_eprospera.errors import DocumentError, SealedValueError
-from django_eprospera.file_types import PDF, PICTURES, content_type_of
 from django_eprospera.models import EntityDocument, VerificationImage
 from tests import factories
 from tests.peers import Peer, drips_body, huge_unannounced, response, routes

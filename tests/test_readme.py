@@ -167,7 +167,7 @@ def test_table_of_checks_is_that_of_the_code():
 def test_names_that_readme_imports_exist():
     imports = [node for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) for node in ast.walk(ast.parse(code))
                if isinstance(node, ast.ImportFrom) and node.module.startswith("django_eprospera")]  # fmt: skip
-    assert len(imports) > 5
+    assert len(imports) >= 5
     for node in imports:
         module = importlib.import_module(node.module)
         for each in node.names:

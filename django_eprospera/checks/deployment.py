@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Tags, register
 from django_eprospera.checks.table import error, warning
 from django_eprospera.conf import conf
 from django_eprospera.errors import ConfigurationError
-from django_eprospera.http import is_loopback
 from django_eprospera.keys import keyring
+from django_eprospera.provider.http import is_loopback
 from django_eprospera.rotation import census
 
 __all__ = ["check_deployment", "check_keys_in_use"]

@@ -16,9 +16,9 @@ from django.urls import NoReverseMatch, reverse
 from django_eprospera.checks.table import error, warning
 from django_eprospera.conf import Conf, conf
 from django_eprospera.errors import ConfigurationError
-from django_eprospera.grants import AUTH_METHODS
-from django_eprospera.http import is_loopback
 from django_eprospera.keys import require_keys
+from django_eprospera.provider.grants import AUTH_METHODS
+from django_eprospera.provider.http import is_loopback
 from django_eprospera.scopes import LABELS, OFFLINE_ACCESS
 
 __all__ = ["check_settings"]

@@ -12,8 +12,7 @@ from django.db import models
 from django.utils.dateparse import parse_datetime
 
 from django_eprospera.crypto import Secret, looks_sealed
-from django_eprospera.fields.library import EncryptedDateField, EncryptedTextField
-from django_eprospera.fields.sealed import SealedField
+from django_eprospera.fields.sealed import EncryptedDateField, EncryptedTextField, SealedField
 
 __all__ = ["SealedDateField", "SealedDateTimeField", "SealedJSONField", "SealedTextField"]
 

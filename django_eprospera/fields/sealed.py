@@ -5,20 +5,37 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.fernet import Fernet
 from django.core import checks
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
+from django.test.utils import override_settings
 
 from django_eprospera.crypto import DoesNotOpen, Moved, Secret
 from django_eprospera.errors import SealedLookupError, SealedValueError, UnsealableWrite
-from django_eprospera.fields.library import EncryptedMixin
 from django_eprospera.keys import keyring
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["UNLOADED", "Bound", "Sealed", "SealedField", "sealed_fields"]
+# django-encrypted-model-fields builds a cipher when it is imported, and fails without a good key. That cipher is never used
+# here, so the site may start as far as the system check that reports what is wrong with FIELD_ENCRYPTION_KEY.
+try:
+    from encrypted_model_fields.fields import EncryptedDateField, EncryptedMixin, EncryptedTextField
+except ImproperlyConfigured:
+    with override_settings(FIELD_ENCRYPTION_KEY=Fernet.generate_key()):
+        from encrypted_model_fields.fields import EncryptedDateField, EncryptedMixin, EncryptedTextField
+
+__all__ = [
+    "UNLOADED",
+    "Bound",
+    "EncryptedDateField",
+    "EncryptedTextField",
+    "Sealed",
+    "SealedField",
+    "sealed_fields",
+]
 
 _LABEL_ID, _OPTION_ID, _KEY_ID = "eprospera.E101", "eprospera.E102", "eprospera.E103"
 _LABEL: Final = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")

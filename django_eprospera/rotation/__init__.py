@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from django_eprospera.rotation.census import Counts, census
 from django_eprospera.rotation.files import outdated_files, rotate_files
-from django_eprospera.rotation.progress import Progress
-from django_eprospera.rotation.rows import count_outdated, rotate_rows
+from django_eprospera.rotation.rows import Progress, count_outdated, rotate_rows
 from django_eprospera.rotation.tables import Table, tables
 
 __all__ = [

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django_eprospera.models import EntityDocument, VerificationImage
-    from django_eprospera.rotation.progress import Progress
+    from django_eprospera.rotation.rows import Progress
 
 __all__ = ["outdated_files", "rotate_files", "stored_files"]
 

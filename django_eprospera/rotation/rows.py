@@ -8,6 +8,7 @@ killed is continued by running again.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -19,19 +20,38 @@ from django_eprospera.crypto import DoesNotOpen, prefix_of
 from django_eprospera.keys import keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
 
     from django_eprospera.crypto import Keyring
     from django_eprospera.fields import BlindIndexField, SealedField
-    from django_eprospera.rotation.progress import Progress
     from django_eprospera.rotation.tables import Table
 
-__all__ = ["count_outdated", "rotate_rows"]
+__all__ = ["Progress", "count_outdated", "rotate_rows"]
 
 # A row that is saved under the old key in every pass is left for the next run.
 _PASSES: Final = 10
 _TRIES: Final = 5
+
+
+def _silent(_: Progress) -> None:
+    return
+
+
+@dataclasses.dataclass
+class Progress:
+    """`report` is called after each step. `closed` maps model and primary key to why something there does not open."""
+
+    report: Callable[[Progress], None] = _silent
+    rows: int = 0
+    files: int = 0
+    closed: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def moved(self, *, rows: int = 0, files: int = 0) -> None:
+        """Count what was sealed again."""
+        self.rows += rows
+        self.files += files
+        self.report(self)
 
 
 def count_outdated(table: Table) -> int:

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from django.utils import timezone
 
 from django_eprospera.conf import conf
+from django_eprospera.consent import NOT_GRANTED, SCOPES
 from django_eprospera.errors import EprosperaError, GrantGone, TokenError
-from django_eprospera.freshness import NOT_GRANTED, SCOPES, failure_code
 from django_eprospera.models import Connection, ResourceState
+from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.signals import facts_synced
 from django_eprospera.sync.asking import Asker
 from django_eprospera.sync.entity import entity_documents, legal_entities, withdraw_all
 from django_eprospera.sync.person import id_verification, natural_person, residency
 from django_eprospera.sync.rows import Pulled, note
-from django_eprospera.tracebacks import forget_locals
+from django_eprospera.sync.schedule import failure_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

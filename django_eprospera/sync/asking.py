@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from django_eprospera import provider, tokens
+from django_eprospera import tokens
 from django_eprospera.errors import ProviderUnavailable, TokenRejected
+from django_eprospera.provider import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ class Asker:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.client = provider.client()
+        self.client = configured.client()
         self._connection = connection
         self._token = tokens.access_token(connection)
         self._renewed = False

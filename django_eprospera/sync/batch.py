@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from django.utils import timezone
 
-from django_eprospera.freshness import claim, due
 from django_eprospera.models import Connection
 from django_eprospera.sync import SyncReport, sync
+from django_eprospera.sync.schedule import claim, due
 
 if TYPE_CHECKING:
     import uuid

@@ -13,17 +13,17 @@ from django.utils import timezone
 
 from django_eprospera import documents
 from django_eprospera.errors import ClientRejected, DocumentError, NotFound, ProviderUnavailable, SealedValueError
-from django_eprospera.freshness import failure_code
 from django_eprospera.models import EntityConsent, EntityDocument, LegalEntity, ResourceState
 from django_eprospera.signals import entity_consent_withdrawn
 from django_eprospera.sync.rows import Pulled, lock, note, update, write
+from django_eprospera.sync.schedule import failure_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from django_eprospera import payloads
     from django_eprospera.models import Connection
+    from django_eprospera.provider import payloads
     from django_eprospera.sync.asking import Asker
 
 __all__ = ["entity_documents", "legal_entities", "withdraw_all"]

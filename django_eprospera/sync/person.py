@@ -13,8 +13,8 @@ from django_eprospera.sync.rows import Pulled, put, write
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from django_eprospera import payloads
     from django_eprospera.models import Connection
+    from django_eprospera.provider import payloads
     from django_eprospera.sync.asking import Asker
 
 __all__ = ["id_verification", "natural_person", "residency"]

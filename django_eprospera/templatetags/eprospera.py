@@ -9,7 +9,7 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.urls import reverse
 from social_django.views import NAMESPACE
 
-from django_eprospera.recent_sign_in import safe_next
+from django_eprospera.sign_in.next_url import safe_next
 
 __all__ = ["eprospera_sign_in"]
 

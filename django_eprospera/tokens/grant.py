@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from django_eprospera.grants import TokenAnswer
+    from django_eprospera.provider.grants import TokenAnswer
 
 __all__ = ["disconnect", "store_sign_in"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from django_eprospera.grants import TokenAnswer
+    from django_eprospera.provider.grants import TokenAnswer
 
 __all__ = ["IDLE", "claim", "give_up", "hand_out", "load", "pause", "release", "store"]
 

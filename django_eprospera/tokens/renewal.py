@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import router
 from django.utils import timezone
 
-from django_eprospera import id_token, key_sets
 from django_eprospera.conf import conf
 from django_eprospera.errors import (
     AnswerLost,
@@ -34,16 +33,17 @@ from django_eprospera.errors import (
     SignInRefused,
 )
 from django_eprospera.models import Connection
-from django_eprospera.provider import client as make_client
+from django_eprospera.provider import id_token, key_sets
+from django_eprospera.provider.configured import client as make_client
 from django_eprospera.scopes import OPENID
 from django_eprospera.tokens import durable, lease, spool
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from django_eprospera.api import Client
     from django_eprospera.crypto import Secret
-    from django_eprospera.grants import TokenAnswer
+    from django_eprospera.provider.client import Client
+    from django_eprospera.provider.grants import TokenAnswer
 
 __all__ = ["access_token", "renew"]
 

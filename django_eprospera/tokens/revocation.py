@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError
 from django_eprospera.models import PendingRevocation
-from django_eprospera.provider import client
+from django_eprospera.provider.configured import client
 from django_eprospera.signals import revocation_pending
 
 if TYPE_CHECKING:

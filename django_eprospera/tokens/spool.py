@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from django_eprospera.conf import conf
 from django_eprospera.crypto import DoesNotOpen
-from django_eprospera.grants import TokenAnswer
 from django_eprospera.keys import keyring
+from django_eprospera.provider.grants import TokenAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,11 +16,12 @@ from django.http import HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from django_eprospera import documents, provider, tasks, tokens
+from django_eprospera import documents, tasks, tokens
 from django_eprospera.conf import conf
-from django_eprospera.discovery import forget_discovered
-from django_eprospera.key_sets import forget_keys
 from django_eprospera.models import IdVerification, NaturalPerson, VerificationImage
+from django_eprospera.provider import configured
+from django_eprospera.provider.discovery import forget_discovered
+from django_eprospera.provider.key_sets import forget_keys
 from django_eprospera.sync import sync
 from example_project.urls import urlpatterns as example
 
@@ -63,7 +64,7 @@ def person_then_bug(request):
 
 @login_required
 def answer_then_bug(request):
-    client, value = provider.client(), tokens.access_token(request.user.eprospera)
+    client, value = configured.client(), tokens.access_token(request.user.eprospera)
     person, companies, check = client.natural_person(value), client.legal_entities(value), client.id_verification(value)
     raise Bug(f"with {bool(person and companies and check)} answers in local variables")
 
@@ -71,7 +72,7 @@ def answer_then_bug(request):
 @login_required
 def ask(request):
     """Lets what the client raises go through."""
-    return HttpResponse(type(provider.client().natural_person(tokens.access_token(request.user.eprospera))).__name__)
+    return HttpResponse(type(configured.client().natural_person(tokens.access_token(request.user.eprospera))).__name__)
 
 
 @login_required

@@ -12,7 +12,7 @@ from django.utils import timezone
 from social_django.models import Association, Nonce, Partial, UserSocialAuth
 
 from django_eprospera.models import Connection
-from django_eprospera.transactions import prune_abandoned
+from django_eprospera.prune import prune_sign_ins
 from tests.sandbox_process import LUCIA
 from tests.sign_in.refusal import log_in, logged
 from tests.visitor import Visitor, query_of, text_of
@@ -283,10 +283,10 @@ def test_pruning_clears_all_that_is_too_old_and_nothing_else(visitor, sandbox):
     Partial.objects.create(token="2", backend="eprospera", data={})
     Partial.objects.create(token="3", backend="another", data={})
     Partial.objects.exclude(token="1").update(timestamp=timezone.now() - timedelta(days=2))
-    assert prune_abandoned() == 251
+    assert prune_sign_ins() == 251
     assert Nonce.objects.count() == 2
     assert set(Partial.objects.values_list("token", flat=True)) == {"1", "3"}
-    assert prune_abandoned() == 0
+    assert prune_sign_ins() == 0
 
 
 # Disconnecting through python-social-auth

@@ -7,7 +7,8 @@ from django.template import RequestContext, Template
 from django.urls import path
 from django.views import View
 
-from django_eprospera.recent_sign_in import RecentSignInRequiredMixin, recent_sign_in_required
+from django_eprospera.decorators import recent_sign_in_required
+from django_eprospera.mixins import RecentSignInRequiredMixin
 from tests.urls import urlpatterns as suite
 
 

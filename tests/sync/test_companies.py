@@ -5,7 +5,7 @@ import json
 import pytest
 
 from django_eprospera import documents, scopes, signals
-from django_eprospera.entities import readable_documents, readable_entities
+from django_eprospera.consent import readable_documents, readable_entities
 from django_eprospera.models import EntityConsent, EntityDocument, LegalEntity
 from django_eprospera.sync import sync
 from tests import factories

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection as database
 from django.db import connections
 
-from django_eprospera.freshness import freshness, is_granted
+from django_eprospera.consent import is_granted
+from django_eprospera.freshness import freshness
 from django_eprospera.models import Connection, LegalEntity, NaturalPerson, Residency, ResourceState
 from django_eprospera.sync import sync
 from tests import factories

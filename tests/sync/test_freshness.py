@@ -6,10 +6,12 @@ import pytest
 from django.utils import timezone, translation
 
 from django_eprospera import scopes
+from django_eprospera.consent import SCOPES, is_granted
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError, TokenError
-from django_eprospera.freshness import SCOPES, claim, due, failure_code, freshness, is_granted, is_on_its_way
+from django_eprospera.freshness import freshness, is_on_its_way
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.sync import batch
+from django_eprospera.sync.schedule import claim, due, failure_code
 from tests import factories
 from tests.sandbox_process import ANA, LUCIA, OTTO
 

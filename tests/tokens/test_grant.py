@@ -7,8 +7,8 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from django_eprospera.errors import GrantGone, OtherSubject
-from django_eprospera.grants import TokenAnswer
 from django_eprospera.models import AuditEntry, Connection, PendingRevocation
+from django_eprospera.provider.grants import TokenAnswer
 from django_eprospera.signals import revocation_pending, signed_in
 from django_eprospera.tokens import access_token, disconnect, revoke_pending, store_sign_in
 from tests.sandbox_process import ALL_SCOPES, LUCIA, SAMUEL

@@ -19,8 +19,8 @@ from django_eprospera.errors import (
     RefreshPaused,
     RefreshRefused,
 )
-from django_eprospera.grants import TokenAnswer
 from django_eprospera.models import Connection
+from django_eprospera.provider.grants import TokenAnswer
 from django_eprospera.signals import grant_lost
 from django_eprospera.tokens import access_token, keep_alive, spool, sweep_spool
 from tests.sandbox_process import ALL_SCOPES

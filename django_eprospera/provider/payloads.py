@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django_eprospera.reader import Reader
+from django_eprospera.provider.reader import Reader
 
 if TYPE_CHECKING:
     import uuid

@@ -10,10 +10,11 @@ import importlib.metadata
 import ipaddress
 import json
 import logging
+import random
 import re
 import time
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
@@ -25,13 +26,13 @@ import requests.utils
 import urllib3.exceptions
 
 from django_eprospera.errors import AnswerLost, ApiError, MalformedAnswer, ProviderUnavailable
-from django_eprospera.tracebacks import forget_locals
-from django_eprospera.transport import Exchange, Limits, TooLarge, current, shared_session
+from django_eprospera.provider.tracebacks import forget_locals
+from django_eprospera.provider.transport import Exchange, Limits, TooLarge, current, shared_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Answer", "Limits", "call", "is_loopback", "stream_to"]
+__all__ = ["Answer", "Limits", "Retries", "call", "get_with_retries", "is_loopback", "stream_to"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -84,6 +85,22 @@ class Answer:
         return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), _MAX_RETRY_AFTER)
 
 
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often (`attempts`, the first included) and how long in all (`budget`, seconds) a GET is tried.
+
+    Pauses double from `first_pause` up to `longest_pause`, each a random part of that; the provider's `Retry-After` comes
+    before both, as far as the budget goes. `sleep` and `clock` are there for a caller with a clock of its own.
+    """
+
+    attempts: int = 3
+    budget: float = 30.0
+    first_pause: float = 0.5
+    longest_pause: float = 8.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
 @forget_locals
 def call(
     method: str,
@@ -128,6 +145,42 @@ def call(
     return Answer(method, path_template, response.status_code, response.headers, bytes(body))
 
 
+def get_with_retries(
+    url: str,
+    *,
+    limits: Limits,
+    path_template: str,
+    auth: str | None = None,
+    retries: Retries | None = None,
+    session: requests.Session | None = None,
+) -> Answer:
+    """GET, again after a failure to connect, a lost answer, 429 or 5xx.
+
+    Returns the last answer, whatever its status. Raises the last error of `call`; a malformed answer is not asked for again.
+    """
+    plan = retries or Retries()
+    ends = plan.clock() + plan.budget
+    for attempt in range(1, plan.attempts + 1):
+        left = max(ends - plan.clock(), 0.1)
+        within = replace(limits, deadline=min(limits.deadline, left))
+        outcome: Answer | ApiError
+        try:
+            outcome = call("GET", url, limits=within, path_template=path_template, auth=auth, session=session)
+        except MalformedAnswer:
+            raise
+        except ProviderUnavailable as error:
+            outcome = error
+        if isinstance(outcome, Answer) and outcome.status != 429 and outcome.status < 500:
+            return outcome
+        pause = _pause(plan, attempt, outcome.retry_after)
+        if attempt == plan.attempts or plan.clock() + pause >= ends:
+            break
+        plan.sleep(pause)
+    if isinstance(outcome, ApiError):
+        raise outcome
+    return outcome
+
+
 @forget_locals
 def stream_to(
     url: str,
@@ -170,6 +223,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _pause(plan: Retries, attempt: int, wish: float | None) -> float:
+    if wish is not None:
+        return wish
+    ceiling = min(plan.first_pause * 2 ** (attempt - 1), plan.longest_pause)
+    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads callers, hides nothing
 
 
 def _user_agent() -> str:

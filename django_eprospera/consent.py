@@ -1,10 +1,10 @@
-"""Which companies, and which of their documents, may a user see now? Queries on the local state; consent decides."""
+"""What a person lets the site use now: resources by granted scope, companies, and their documents. Reads local rows only."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from django_eprospera.freshness import is_granted
+from django_eprospera import scopes
 from django_eprospera.models import Connection, EntityDocument, LegalEntity, ResourceState
 
 if TYPE_CHECKING:
@@ -12,9 +12,47 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
     from django.db.models import QuerySet
 
-__all__ = ["connection_of", "readable_documents", "readable_entities"]
+__all__ = [
+    "ENDED",
+    "NOT_GRANTED",
+    "SCOPES",
+    "connection_of",
+    "has_ended",
+    "is_granted",
+    "readable_documents",
+    "readable_entities",
+]
 
 _RESOURCE = ResourceState.Resource
+
+# Which scope opens which resource (contract section 8).
+SCOPES: Final[dict[str, str]] = {
+    _RESOURCE.NATURAL_PERSON: scopes.PERSON_DETAILS_READ,
+    _RESOURCE.RESIDENCY: scopes.PERSON_RESIDENCY_READ,
+    _RESOURCE.ID_VERIFICATION: scopes.PERSON_ID_VERIFICATION_READ,
+    _RESOURCE.LEGAL_ENTITIES: scopes.ENTITY_READ,
+    _RESOURCE.ENTITY_DOCUMENTS: scopes.ENTITY_DOCUMENTS_READ,
+}
+
+# Causes of `reauthorize` that mean: consent is gone.
+ENDED: Final = (Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT)
+
+# The code of a resource whose scope is gone; `attempted_at` is then when that was noticed.
+NOT_GRANTED: Final = "not_granted"
+
+
+def is_granted(connection: Connection, resource: str) -> bool:
+    """Whether the person lets the site use the resource now. Cached facts of any other are not to be used.
+
+    A scope that is no longer granted withdraws it, and so does a grant that the provider ended. A grant that merely needs a
+    new sign-in, because an answer was lost or no lasting access was given, does not.
+    """
+    return SCOPES[resource] in connection.scopes and not has_ended(connection)
+
+
+def has_ended(connection: Connection) -> bool:
+    """Whether the provider said that the grant is over, or not this person's."""
+    return connection.state != Connection.State.ACTIVE and connection.state_cause in ENDED
 
 
 def connection_of(user: AbstractBaseUser | AnonymousUser) -> Connection | None:

@@ -9,22 +9,21 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from django_eprospera.api import Client
 from django_eprospera.conf import conf
 from django_eprospera.errors import ConfigurationError, SignInRefused
-from django_eprospera.grants import Credentials, TokenAnswer
-from django_eprospera.http import Limits, call
-from django_eprospera.id_token import IdToken, UnknownKey, matches, verify
-from django_eprospera.key_sets import Keys, known_keys, newer_keys
-from django_eprospera.provider import limits
-from django_eprospera.refusals import grant_refusal
-from django_eprospera.retry import Retries
-from django_eprospera.tracebacks import forget_locals
+from django_eprospera.provider.client import Client
+from django_eprospera.provider.configured import limits
+from django_eprospera.provider.grants import Credentials, TokenAnswer
+from django_eprospera.provider.http import Limits, Retries, call
+from django_eprospera.provider.id_token import IdToken, UnknownKey, matches, verify
+from django_eprospera.provider.key_sets import Keys, known_keys, newer_keys
+from django_eprospera.provider.refusals import grant_refusal
+from django_eprospera.provider.tracebacks import forget_locals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django_eprospera.payloads import Userinfo
+    from django_eprospera.provider.payloads import Userinfo
 
 __all__ = ["Deadline", "Proof", "prove"]
 

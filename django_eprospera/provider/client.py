@@ -9,15 +9,21 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django_eprospera import grants
-from django_eprospera.discovery import Discovery, discover, is_secure_url
 from django_eprospera.errors import ConfigurationError, MalformedAnswer, NotFound, ProviderUnavailable, TokenRejected
-from django_eprospera.grants import Credentials, TokenAnswer
-from django_eprospera.http import Answer, Limits
-from django_eprospera.payloads import EntityDocument, IdVerification, LegalEntity, NaturalPerson, Residency, Userinfo
-from django_eprospera.refusals import resource_refusal
-from django_eprospera.retry import Retries, get_with_retries
-from django_eprospera.tracebacks import forget_locals
+from django_eprospera.provider import grants
+from django_eprospera.provider.discovery import Discovery, discover, is_secure_url
+from django_eprospera.provider.grants import Credentials, TokenAnswer
+from django_eprospera.provider.http import Answer, Limits, Retries, get_with_retries
+from django_eprospera.provider.payloads import (
+    EntityDocument,
+    IdVerification,
+    LegalEntity,
+    NaturalPerson,
+    Residency,
+    Userinfo,
+)
+from django_eprospera.provider.refusals import resource_refusal
+from django_eprospera.provider.tracebacks import forget_locals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import jwt
 
-from django_eprospera.id_token import signing_keys
+from django_eprospera.provider.id_token import signing_keys
 
 if TYPE_CHECKING:
-    from django_eprospera.api import Client
+    from django_eprospera.provider.client import Client
 
 __all__ = ["Keys", "forget_keys", "known_keys", "newer_keys"]
 

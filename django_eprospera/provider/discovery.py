@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from django_eprospera.errors import MalformedAnswer
-from django_eprospera.http import Limits, is_loopback
-from django_eprospera.reader import Reader
-from django_eprospera.retry import Retries, get_with_retries
+from django_eprospera.provider.http import Limits, Retries, get_with_retries, is_loopback
+from django_eprospera.provider.reader import Reader
 
 if TYPE_CHECKING:
     import requests

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from django_eprospera import grants
-from django_eprospera.api import Client
-from django_eprospera.discovery import Discovery
 from django_eprospera.errors import (
     AnswerLost,
     ApiError,
@@ -24,8 +21,10 @@ from django_eprospera.errors import (
     ScopeMissing,
     TokenRejected,
 )
-from django_eprospera.http import Limits
-from django_eprospera.retry import Retries
+from django_eprospera.provider import grants
+from django_eprospera.provider.client import Client
+from django_eprospera.provider.discovery import Discovery
+from django_eprospera.provider.http import Limits, Retries
 from tests import peers
 from tests.peers import Peer, answers, free_port, response, routes
 
@@ -46,7 +45,7 @@ def label(value):
 
 
 def payload(name):
-    return json.loads((Path(__file__).parent / "payloads" / f"{name}.json").read_text("utf-8"))
+    return json.loads((Path(__file__).parents[1] / "payloads" / f"{name}.json").read_text("utf-8"))
 
 
 def client_of(url, **kwargs):

@@ -12,9 +12,8 @@ import traceback
 import pytest
 
 from django_eprospera.errors import AnswerLost, ApiError, MalformedAnswer, ProviderUnavailable
-from django_eprospera.http import Limits, call, is_loopback, stream_to
-from django_eprospera.retry import Retries, get_with_retries
-from django_eprospera.transport import open_session
+from django_eprospera.provider.http import Limits, Retries, call, get_with_retries, is_loopback, stream_to
+from django_eprospera.provider.transport import open_session
 from tests import peers
 from tests.peers import Peer, answers, free_port, response
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from django_eprospera.api import Client
 from django_eprospera.conf import conf
 from django_eprospera.errors import ConfigurationError
-from django_eprospera.http import Limits
+from django_eprospera.provider.client import Client
+from django_eprospera.provider.http import Limits
 
 __all__ = ["client", "limits"]
 

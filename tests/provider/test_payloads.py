@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_eprospera.discovery import Discovery
 from django_eprospera.errors import MalformedAnswer
-from django_eprospera.grants import TokenAnswer
-from django_eprospera.payloads import (
+from django_eprospera.provider.discovery import Discovery
+from django_eprospera.provider.grants import TokenAnswer
+from django_eprospera.provider.payloads import (
     ActiveResidency,
     Address,
     EntityDocument,
@@ -47,7 +47,7 @@ ANY_JSON = st.recursive(
 
 
 def payload(name):
-    return json.loads((Path(__file__).parent / "payloads" / f"{name}.json").read_text("utf-8"))
+    return json.loads((Path(__file__).parents[1] / "payloads" / f"{name}.json").read_text("utf-8"))
 
 
 def utc(*parts):

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, urlsplit
 
 from django_eprospera.errors import AnswerLost, ConfigurationError, MalformedAnswer
-from django_eprospera.http import Limits, call
-from django_eprospera.reader import Reader
-from django_eprospera.refusals import grant_refusal
+from django_eprospera.provider.http import Limits, call
+from django_eprospera.provider.reader import Reader
+from django_eprospera.provider.refusals import grant_refusal
 
 if TYPE_CHECKING:
     import requests

@@ -20,7 +20,7 @@ from django_eprospera.errors import (
 )
 
 if TYPE_CHECKING:
-    from django_eprospera.http import Answer
+    from django_eprospera.provider.http import Answer
 
 __all__ = ["grant_refusal", "resource_refusal"]
 

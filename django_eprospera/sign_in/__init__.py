@@ -1,0 +1,1 @@
+"""Turns a callback from e-Próspera into a verified person."""
