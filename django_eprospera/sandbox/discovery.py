@@ -41,7 +41,7 @@ def configuration(_request: HttpRequest) -> JsonResponse:
     }  # fmt: skip
     if state.switches().iss_parameter == "yes":
         document["authorization_response_iss_parameter_supported"] = True
-    return JsonResponse(tamper.laid_over("discovery", document))
+    return JsonResponse(tamper.apply("discovery", document))
 
 
 @require_safe

@@ -1,104 +1,63 @@
-"""Which keys sign, and which may still be trusted? RS256 only. Knows no models and no requests.
+"""RSA signing keys of the sandbox and the JSON Web Key Set that publishes them. Imports no models and no requests.
 
-The newest key signs. Older ones stay in the published set until they are forgotten.
+The newest key signs. Older keys stay published until they are forgotten.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from jwcrypto.jwk import JWK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["KeyRing", "SigningKey"]
+__all__ = ["KeyRing"]
 
 
-def _number(value: int) -> str:
-    return base64.urlsafe_b64encode(value.to_bytes((value.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
-
-
-@dataclass(frozen=True)
-class SigningKey:
-    """One RSA key and its public name."""
-
-    kid: str
-    private: rsa.RSAPrivateKey
-
-    @property
-    def public(self) -> dict[str, str]:
-        """The key as it stands in the published set (RFC 7517)."""
-        numbers = self.private.public_key().public_numbers()
-        return {
-            "kty": "RSA",
-            "use": "sig",
-            "alg": "RS256",
-            "kid": self.kid,
-            "n": _number(numbers.n),
-            "e": _number(numbers.e),
-        }
-
-
-def _named(private: rsa.RSAPrivateKey, place: int) -> SigningKey:
-    # The thumbprint keeps two sandboxes, one after the other on the same port, from giving two keys the same name.
-    print_ = hashlib.sha256(_number(private.public_key().public_numbers().n).encode()).hexdigest()[:8]
-    return SigningKey(f"sandbox-{place}-{print_}", private)
+def _named(key: JWK, number: int) -> JWK:
+    # The thumbprint keeps two sandboxes, started one after the other on the same port, from reusing a kid.
+    key.update(kid=f"sandbox-{number}-{key.thumbprint()[:8]}", use="sig", alg="RS256")
+    return key
 
 
 class KeyRing:
-    """The sandbox's signing keys, oldest first, kept in one file that only its owner can read."""
+    """Signing keys, oldest first, stored in one file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._keys: list[SigningKey] = []
-        if path.exists():
-            for place, pem in json.loads(path.read_text()).items():
-                private = serialization.load_pem_private_key(pem.encode(), password=None)
-                assert isinstance(private, rsa.RSAPrivateKey)
-                self._keys.append(_named(private, int(place)))
-        else:
+        stored = json.loads(path.read_text()) if path.exists() else {}
+        self._keys = {int(number): _named(JWK.from_pem(pem.encode()), int(number)) for number, pem in stored.items()}
+        if not self._keys:
             self.rotate()
 
     def rotate(self, *, forget: bool = False) -> str:
-        """Makes a new signing key and returns its kid. With `forget`, older keys leave the published set at once."""
-        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        """Create a new signing key and return its kid. With `forget`, older keys leave the published set at once."""
         with self._lock:
-            place = int(self._keys[-1].kid.split("-")[1]) + 1 if self._keys else 1
-            new = _named(private, place)
+            number = max(self._keys, default=0) + 1
+            new = _named(JWK.generate(kty="RSA", size=2048), number)
             # One assignment: readers never see a ring without a key.
-            self._keys = [*([] if forget else self._keys), new]
-            self._save()
-        return new.kid
+            self._keys = {**({} if forget else self._keys), number: new}
+            pems = {n: key.export_to_pem(private_key=True, password=None).decode() for n, key in self._keys.items()}
+            self._path.touch(mode=0o600)
+            self._path.write_text(json.dumps(pems))
+        return str(new["kid"])
 
     @property
-    def newest(self) -> SigningKey:
+    def newest(self) -> JWK:
         """The key that signs."""
-        return self._keys[-1]
+        keys = self._keys
+        return keys[max(keys)]
 
     def published(self) -> dict[str, Any]:
-        """The JSON Web Key Set, newest key first."""
-        return {"keys": [key.public for key in reversed(self._keys)]}
+        """Return the JSON Web Key Set, newest key first."""
+        return {"keys": [key.export_public(as_dict=True) for key in reversed(self._keys.values())]}
 
     def sign(self, claims: dict[str, Any], typ: str = "JWT") -> str:
-        """A compact JWS over `claims`, signed with the newest key."""
+        """Return a compact JWS over `claims`, signed with the newest key."""
         key = self.newest
-        return jwt.encode(claims, key.private, algorithm="RS256", headers={"kid": key.kid, "typ": typ})
-
-    def _save(self) -> None:
-        pems = {
-            key.kid.split("-")[1]: key.private.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ).decode()
-            for key in self._keys
-        }
-        self._path.touch(mode=0o600)
-        self._path.write_text(json.dumps(pems))
+        return jwt.encode(claims, key.get_op_key("sign"), algorithm="RS256", headers={"kid": key["kid"], "typ": typ})

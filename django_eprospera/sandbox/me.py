@@ -67,7 +67,7 @@ def _lacks(scope: str) -> JsonResponse:
 @_opens_with(scopes.OPENID)
 def userinfo(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET and POST /api/oauth/userinfo."""
-    return _json(tamper.laid_over("userinfo", facts.claims(token.user, set(token.scope.split()))))
+    return _json(tamper.apply("userinfo", facts.claims(token.user, set(token.scope.split()))))
 
 
 @require_GET

@@ -76,7 +76,7 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
             return _error("invalid_request", f"Missing: {', '.join(missing)}")
         *_, body, status = core().create_token_response(request)
     if status == 200:
-        body = json.dumps(tamper.laid_over("token", json.loads(body)))
+        body = json.dumps(tamper.apply("token", json.loads(body)))
     return _answer(body, status)
 
 
