@@ -1,18 +1,15 @@
-"""Where do images and documents lie, and for how long does a link to them work?
+"""Views and URLs of images and documents.
 
-A signed URL opens without a token until it expires (contract, section 10). The profile picture's URL is public and stable.
+A signed URL works without a token until it expires (docs/provider.md#me-answers). The profile picture's URL is public and
+does not change.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
-from urllib.parse import urlencode
 
-from django.conf import settings
+from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils.crypto import constant_time_compare
 
 from django_eprospera.sandbox import cards, papers, state
 from django_eprospera.sandbox.companies import DOCUMENTS
@@ -21,19 +18,19 @@ from django_eprospera.sandbox.personas import PERSONAS
 __all__ = ["file", "picture", "picture_url", "signed_url"]
 
 
-def _signature(path: str, expires: str) -> str:
-    return hmac.new(settings.SECRET_KEY.encode(), f"file:{path}:{expires}".encode(), hashlib.sha256).hexdigest()
+def _signer() -> Signer:
+    # Not TimestampSigner: the lifetime is the one of the switch at the time of signing, not at the time of the request.
+    return Signer(sep="&signature=", salt="eprospera_sandbox.files")
 
 
 def signed_url(kind: str, name: str) -> str:
-    """An absolute URL that opens one file until the switch `file_url_seconds` has passed."""
-    path = f"/files/{kind}/{name}"
-    expires = str(int(time.time()) + state.switches().file_url_seconds)
-    return f"{state.options().issuer}{path}?{urlencode({'expires': expires, 'signature': _signature(path, expires)})}"
+    """Return an absolute URL of one file that works for the seconds of the switch `file_url_seconds`."""
+    expires = int(time.time()) + state.switches().file_url_seconds
+    return state.options().issuer + _signer().sign(f"/files/{kind}/{name}?expires={expires}")
 
 
 def picture_url(sub: str) -> str:
-    """The public URL of a profile picture."""
+    """Return the public URL of a profile picture."""
     return f"{state.options().issuer}/pictures/{sub}.jpg"
 
 
@@ -42,7 +39,7 @@ def _bytes(content: bytes, content_type: str, *, cache: str) -> HttpResponse:
 
 
 def picture(_request: HttpRequest, sub: str) -> HttpResponse:
-    """A profile picture."""
+    """Return a profile picture."""
     persona = PERSONAS.get(sub)
     if persona is None:
         return JsonResponse({"error": "File not found"}, status=404)
@@ -50,12 +47,13 @@ def picture(_request: HttpRequest, sub: str) -> HttpResponse:
 
 
 def file(request: HttpRequest, kind: str, name: str) -> HttpResponse:
-    """One identity image or company document, for the bearer of a signed URL."""
-    expires, signature = request.GET.get("expires", ""), request.GET.get("signature", "")
-    if not constant_time_compare(signature, _signature(request.path, expires)):
+    """Return one identity image or company document to the bearer of a signed URL."""
+    try:
+        _signer().unsign(request.get_full_path())
+    except BadSignature:
         return JsonResponse({"error": "The signature of this URL is not valid"}, status=403)
-    # Signed by us, so it is a number.
-    if int(expires) <= time.time():
+    # The signature proves that the number is the sandbox's own.
+    if int(request.GET["expires"]) <= time.time():
         return JsonResponse({"error": "This URL has expired"}, status=403)
     stem = name.rpartition(".")[0]
     if kind == "id":
