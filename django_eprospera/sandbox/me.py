@@ -1,19 +1,21 @@
-"""The endpoints that open with an access token: userinfo and `me/`. Contract, sections 6, 10 and 11."""
+"""The endpoints that take an access token: userinfo and `me/` (docs/provider.md#me-answers, docs/provider.md#errors)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods
 
 from django_eprospera import scopes
 from django_eprospera.sandbox import facts, state, tamper
-from django_eprospera.sandbox.models import AccessToken, checksum
+from django_eprospera.sandbox.validators import core
+
+if TYPE_CHECKING:
+    from django_eprospera.sandbox.models import AccessToken
 
 __all__ = [
     "id_verification", "legal_entities", "legal_entity", "legal_entity_documents", "natural_person", "residency", "userinfo",
@@ -31,8 +33,12 @@ def _challenge(error: str, status: int, challenge: str) -> JsonResponse:
     return _json({"error": error}, status, **{"WWW-Authenticate": challenge})
 
 
-def _opens_with(scope: str) -> Callable[[_Answer], _Answer]:
-    """Lets a request in that carries a good access token with `scope`, and hands the token to the view."""
+def _requires(scope: str) -> Callable[[_Answer], _Answer]:
+    """Decorator for views that take a valid access token with `scope`, which they get as an argument.
+
+    django-oauth-toolkit checks the token. Its own decorators answer every failure with a 403 without a body; the provider
+    has a status, a body and a challenge for each (docs/provider.md#errors).
+    """
 
     def decorate(view: _Answer) -> _Answer:
         @csrf_exempt
@@ -44,19 +50,20 @@ def _opens_with(scope: str) -> Callable[[_Answer], _Answer]:
                 return _challenge("missing_token", 401, "Bearer")
             if value.startswith("sk-"):
                 return _json({"error": "Standard API keys are not supported on this endpoint"}, 403)
-            token = AccessToken.objects.select_related("user").filter(token_checksum=checksum(value)).first()
-            if token is None or token.expires <= timezone.now():
-                return _challenge("invalid_token", 401, 'Bearer error="invalid_token"')
-            if scope not in token.scope.split():
-                return _lacks(scope)
-            return view(request, token, *args, **kwargs)
+            valid, checked_request = core().verify_request(request, [scope])
+            if valid:
+                return view(request, checked_request.access_token, *args, **kwargs)
+            error = getattr(checked_request, "oauth2_error", None) or {}
+            if error.get("error") == "insufficient_scope":
+                return _missing(scope)
+            return _challenge("invalid_token", 401, 'Bearer error="invalid_token"')
 
         return checked
 
     return decorate
 
 
-def _lacks(scope: str) -> JsonResponse:
+def _missing(scope: str) -> JsonResponse:
     challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
     if scope == scopes.OPENID:
         return _challenge("insufficient_scope", 403, challenge)
@@ -64,37 +71,37 @@ def _lacks(scope: str) -> JsonResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@_opens_with(scopes.OPENID)
+@_requires(scopes.OPENID)
 def userinfo(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET and POST /api/oauth/userinfo."""
     return _json(tamper.apply("userinfo", facts.claims(token.user, set(token.scope.split()))))
 
 
 @require_GET
-@_opens_with(scopes.PERSON_DETAILS_READ)
+@_requires(scopes.PERSON_DETAILS_READ)
 def natural_person(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/natural-person: a bare object, or null."""
     return _json(facts.person(token.user))
 
 
 @require_GET
-@_opens_with(scopes.PERSON_RESIDENCY_READ)
+@_requires(scopes.PERSON_RESIDENCY_READ)
 def residency(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/natural-person/residency: a bare object."""
     return _json(facts.residency(token.user))
 
 
 @require_GET
-@_opens_with(scopes.PERSON_ID_VERIFICATION_READ)
+@_requires(scopes.PERSON_ID_VERIFICATION_READ)
 def id_verification(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/natural-person/id-verification: a bare object with signed URLs."""
     return _json(facts.id_verification(token.user))
 
 
 @require_GET
-@_opens_with(scopes.ENTITY_READ)
+@_requires(scopes.ENTITY_READ)
 def legal_entities(_request: HttpRequest, token: AccessToken) -> HttpResponse:
-    """GET /api/v1/me/legal-entities: what was shared with this client and is still represented."""
+    """GET /api/v1/me/legal-entities: entities that are shared with this client and still represented."""
     return _json(
         {"data": [facts.company(entity, brief=True) for entity in facts.shared(token.user, token.application_id)]}
     )
@@ -105,7 +112,7 @@ _UNKNOWN = {"error": "Legal entity not found"}
 
 
 @require_GET
-@_opens_with(scopes.ENTITY_READ)
+@_requires(scopes.ENTITY_READ)
 def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
     """GET /api/v1/me/legal-entities/{id}."""
     if entity not in facts.shared(token.user, token.application_id):
@@ -114,7 +121,7 @@ def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> Http
 
 
 @require_GET
-@_opens_with(scopes.ENTITY_DOCUMENTS_READ)
+@_requires(scopes.ENTITY_DOCUMENTS_READ)
 def legal_entity_documents(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
     """GET /api/v1/me/legal-entities/{id}/documents."""
     if entity not in facts.shared(token.user, token.application_id):

@@ -1,7 +1,7 @@
-"""The endpoints that a client's server calls: token, revoke, introspect, and the device endpoint that is not built.
+"""The endpoints that a client's server calls: token, revoke and introspect, and the device endpoint that always refuses.
 
-What oauthlib and django-oauth-toolkit let pass and the provider refuses is checked here first: two client authentication
-methods at once, repeated parameters, bodies that are not forms. Contract, sections 5 and 7.
+Checked here, because the provider refuses what oauthlib and django-oauth-toolkit accept: two client authentication methods
+in one request, repeated parameters, bodies that are not forms (docs/provider.md#token, docs/provider.md#revoke-and-introspect).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _error(error: str, description: str = "", status: int = 400) -> JsonResponse
 
 
 def _refusal(request: HttpRequest) -> JsonResponse | None:
-    """What is wrong with a form post, if anything, before its meaning is looked at."""
+    """Return the error response to a malformed form post, or None."""
     if request.content_type != "application/x-www-form-urlencoded":
         return _error("invalid_request", "The body must be application/x-www-form-urlencoded")
     if request.GET:
@@ -56,7 +56,7 @@ def _answer(body: str | None, status: int) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def token(request: HttpRequest) -> HttpResponse:
-    """POST /api/oauth/token: exchanges a code, or rotates a refresh token."""
+    """POST /api/oauth/token: exchange a code, or rotate a refresh token."""
     grant_type = request.POST.get("grant_type", "")
     named = grant_type if grant_type in ("authorization_code", "refresh_token") else "other"
     response = _refusal(request) or _token(request, grant_type)
@@ -70,7 +70,7 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
         return _error("invalid_request", "Missing: grant_type")
     if grant_type not in needed:
         return _error("unsupported_grant_type", "Known: authorization_code, refresh_token")
-    # The lock makes the second of two simultaneous uses see what the first has done. What ends a grant is kept: nothing raises.
+    # With the lock, the second of two simultaneous uses sees the first. Errors do not raise, so an ended grant is committed.
     with state.write_lock, transaction.atomic():
         if missing := [name for name in needed[grant_type] if not request.POST.get(name)]:
             return _error("invalid_request", f"Missing: {', '.join(missing)}")
@@ -83,7 +83,7 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def revoke(request: HttpRequest) -> HttpResponse:
-    """POST /api/oauth/revoke: 200 and nothing, also for a token that was not good any more (RFC 7009)."""
+    """POST /api/oauth/revoke: 200 and an empty body, also for a token that is no longer valid (RFC 7009)."""
     if refusal := _refusal(request):
         return refusal
     with state.write_lock, transaction.atomic():
@@ -94,42 +94,45 @@ def revoke(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def introspect(request: HttpRequest) -> HttpResponse:
-    """POST /api/oauth/introspect: the state of one of this client's own tokens (RFC 7662)."""
+    """POST /api/oauth/introspect: the state of one of this client's own tokens (RFC 7662).
+
+    Not django-oauth-toolkit's view: that one wants a token with the scope `introspection` too, knows no refresh tokens,
+    describes tokens of other clients, and leaves out sub, iat, jti and iss (docs/provider.md#revoke-and-introspect).
+    """
     if refusal := _refusal(request):
         return refusal
     if not core().authenticate_client(request):
         return _answer(json.dumps({"error": "invalid_client"}), 401)
     if not request.POST.get("token"):
         return _error("invalid_request", "Missing: token")
-    return JsonResponse(_state_of(request.POST["token"]), headers=_NO_STORE)
+    return JsonResponse(_introspect(request.POST["token"]), headers=_NO_STORE)
 
 
-def _state_of(value: str) -> dict[str, Any]:
-    given, now = state.options(), timezone.now()
-    ours = {"token_checksum": checksum(value), "application__client_id": given.client_id}
+def _introspect(value: str) -> dict[str, Any]:
+    client_id, now = state.options().client_id, timezone.now()
+    valid = {"token_checksum": checksum(value), "application__client_id": client_id, "expires__gt": now}
+    token: RefreshToken | AccessToken | None
     if value.startswith("rt_"):
-        refresh = RefreshToken.objects.select_related("consent").filter(**ours, revoked=None, expires__gt=now).first()
-        if refresh is None:
+        token = RefreshToken.objects.select_related("consent").filter(**valid, revoked=None).first()
+        if token is None:
             return {"active": False}
-        return {
-            "active": True, "scope": refresh.consent.scope, "client_id": given.client_id, "username": str(refresh.user_id),
-            "sub": str(refresh.user_id), "token_type": "refresh_token", "exp": int(refresh.expires.timestamp()),
-            "iat": int(refresh.created.timestamp()),
-        }  # fmt: skip
-    access = AccessToken.objects.filter(**ours, expires__gt=now).first()
-    if access is None:
-        return {"active": False}
-    # The checksum has shown that the token is ours, byte for byte; its signature need not be looked at again.
-    claims = jwt.decode(value, options={"verify_signature": False})
-    return {
-        "active": True, "scope": access.scope, "client_id": given.client_id, "username": str(access.user_id),
-        "sub": str(access.user_id), "token_type": "Bearer", "exp": claims["exp"], "iat": claims["iat"], "jti": claims["jti"],
-        "aud": claims["aud"], "iss": claims["iss"],
-    }  # fmt: skip
+        kind, scope = "refresh_token", token.consent.scope
+        claims = {"exp": int(token.expires.timestamp()), "iat": int(token.created.timestamp())}
+    else:
+        token = AccessToken.objects.filter(**valid).first()
+        if token is None:
+            return {"active": False}
+        kind, scope = "Bearer", token.scope
+        # The checksum proves that the sandbox issued the token; the signature need not be verified again.
+        payload = jwt.decode(value, options={"verify_signature": False})
+        claims = {name: payload[name] for name in ("exp", "iat", "jti", "aud", "iss")}
+    sub = str(token.user_id)
+    about = {"scope": scope, "client_id": client_id, "username": sub, "sub": sub, "token_type": kind}
+    return {"active": True} | about | claims
 
 
 @csrf_exempt
 @require_POST
 def device(_request: HttpRequest) -> HttpResponse:
-    """POST /api/oauth/device_authorization: the metadata has to name it; the sandbox's client may not use it."""
+    """POST /api/oauth/device_authorization: named by the metadata, not offered to the sandbox's client."""
     return _error("unauthorized_client", "The sandbox does not offer the device flow")

@@ -149,6 +149,11 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
             token_checksum=checksum(token["refresh_token"]),
         )  # fmt: skip
 
+    def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Any) -> bool:
+        """Check a JWT as an access token. oauthlib guesses from its form that it is an ID token."""
+        valid: bool = self.validate_bearer_token(token, scopes, request)
+        return valid
+
     def revoke_token(self, token: str, token_type_hint: str | None, request: Any, *_args: Any, **_kwargs: Any) -> None:
         """A refresh token takes its grant along; an access token goes alone. Tokens of other clients stay untouched."""
         ours = {"token_checksum": checksum(token), "application": request.client}
