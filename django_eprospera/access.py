@@ -111,7 +111,7 @@ def connection(user: User) -> Access:
 
 
 def residency(user: User, types: Collection[str] = ()) -> Access:
-    """Whether the user is a resident now; with `types`, of one of these kinds (contract section 10, `residencyType`)."""
+    """Whether the user is a resident now; with `types`, with one of these residency types (docs/provider.md#me-answers)."""
     link, access = _link(user, ResourceState.Resource.RESIDENCY)
     if link is None:
         return access

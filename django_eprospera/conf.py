@@ -124,7 +124,7 @@ class Conf:
 
     @property
     def EPROSPERA_REFRESH_TOKEN_LIFETIME(self) -> timedelta:
-        """How long a refresh token lives; the provider does not say it in its answers (contract section 5)."""
+        """How long a refresh token lives; the provider does not say it in its answers (docs/provider.md#token)."""
         return _duration("EPROSPERA_REFRESH_TOKEN_LIFETIME", timedelta(days=180))
 
     @property

@@ -25,7 +25,7 @@ __all__ = [
 
 _RESOURCE = ResourceState.Resource
 
-# Which scope opens which resource (contract section 8).
+# Which scope opens which resource (docs/provider.md#scopes).
 SCOPES: Final[dict[str, str]] = {
     _RESOURCE.NATURAL_PERSON: scopes.PERSON_DETAILS_READ,
     _RESOURCE.RESIDENCY: scopes.PERSON_RESIDENCY_READ,

@@ -8,7 +8,7 @@ EprosperaError
 ├── ApiError                    a call to the provider failed (method, path template, status, request id)
 │   ├── ProviderUnavailable     slow, down, rate limiting or talking nonsense: try later
 │   │   ├── AnswerLost          the request may have reached the provider, its answer did not reach us
-│   │   └── MalformedAnswer     an answer that is not what the contract promises
+│   │   └── MalformedAnswer     an answer that is not what the provider promises (docs/provider.md)
 │   ├── TokenRejected           the access token is missing, expired or revoked: refresh once, then sign in again
 │   ├── ScopeMissing            the person did not grant this: ask for consent
 │   ├── NotFound                not there, not shared, or no longer represented: the provider does not tell which
@@ -130,7 +130,7 @@ class MalformedAnswer(ProviderUnavailable):
 
 
 class TokenRejected(ApiError):
-    """401: the access token is missing, expired or revoked (contract section 11)."""
+    """401: the access token is missing, expired or revoked (docs/provider.md#errors)."""
 
 
 class ScopeMissing(ApiError):
@@ -138,7 +138,7 @@ class ScopeMissing(ApiError):
 
 
 class NotFound(ApiError):
-    """404: not there, not shared, or no longer represented (contract section 9)."""
+    """404: not there, not shared, or no longer represented (docs/provider.md#consent)."""
 
 
 class ClientRejected(ApiError):

@@ -30,7 +30,7 @@ _ADULT: Final = 18
 _SOON: Final = timedelta(days=30)
 _OLD: Final = timedelta(days=2 * 365)
 
-# Documents that have a back side (contract section 10, `documentType`).
+# Documents that have a back side (docs/provider.md#me-answers, `documentType`).
 _WITH_BACK: Final = {"national_id", "drivers_license", "residence_permit"}
 
 # Without these there is nothing that a reviewer could judge, so the review waits.
@@ -88,7 +88,7 @@ def permit_number(facts: PersonFacts | EntityFacts) -> Finding | None:
     number = row.resident_permit_number
     if not number:
         return Finding("permit_number", Outcome.WARN, "none")
-    # ASCII digits, and nothing inferred from the first one (contract section 13).
+    # ASCII digits, and nothing inferred from the first one (docs/provider.md#formats).
     if re.fullmatch(r"[0-9]{14}", number):
         return Finding("permit_number", Outcome.PASS, "well_formed")
     return Finding("permit_number", Outcome.FAIL, "malformed")

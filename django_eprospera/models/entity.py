@@ -52,7 +52,7 @@ class LegalEntity(SealedModel):
 
     @property
     def display_name(self) -> str:
-        """Name and extension in the order in which the company writes them (contract section 10)."""
+        """Name and extension in the order in which the company writes them (docs/provider.md#me-answers)."""
         parts = [self.extension, self.name] if self.name_starts_with_extension else [self.name, self.extension]
         return " ".join(part for part in parts if part)
 

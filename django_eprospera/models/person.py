@@ -68,7 +68,7 @@ class Residency(SealedModel):
 
     @property
     def is_active(self) -> bool:
-        """There is a residency, and it has not ended yet (contract section 10)."""
+        """There is a residency, and it has not ended yet (docs/provider.md#me-answers)."""
         if self.residency_type is None:
             return False
         ends = self.termination_date

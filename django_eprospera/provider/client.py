@@ -117,7 +117,7 @@ class Client:
         """The latest approved identity check, or None. Its image URLs open without a token for an hour."""
         answer = self._me("natural-person/id-verification", token)
         if answer.status == 404:
-            # The path of older documentation (contract section 14, line 1).
+            # The path of older documentation (docs/provider.md#variants, line 1).
             answer = self._me("natural-person/id_verification", token)
         return self._read_or_none(answer, IdVerification.from_json)
 
@@ -189,7 +189,7 @@ class Client:
         return self._read_or_none(self._me(resource, token), read)
 
     def _read_or_none(self, answer: Answer, read: Callable[[Any], T | None]) -> T | None:
-        """As `_read`, and 404 as null (contract section 11, step 4)."""
+        """As `_read`, and 404 as null (docs/provider.md#errors, step 4)."""
         try:
             return self._read(answer, read)
         except NotFound:

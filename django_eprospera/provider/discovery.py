@@ -44,7 +44,7 @@ class Discovery:
         """Raises MalformedAnswer when the document names another issuer or an endpoint that is not https.
 
         Plain http is taken on loopback when `base_url` is so itself. Older documents name no revocation endpoint; it has
-        its published place then (contract section 2).
+        its published place then (docs/provider.md#endpoints).
         """
         reader = Reader(value, "Discovery")
         if reader.required_text("issuer") != base_url:

@@ -60,7 +60,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class TokenAnswer:
-    """What the token endpoint hands out (contract section 5); `expires_in` in seconds from now.
+    """What the token endpoint hands out (docs/provider.md#token); `expires_in` in seconds from now.
 
     No `refresh_token`: the old one stays good. No `scope`: what was asked for.
     """

@@ -59,7 +59,7 @@ class Answer:
         raise self.malformed("not_json")
 
     def malformed(self, code: str, advice: str = "") -> MalformedAnswer:
-        """The error for an answer that is not what the contract promises."""
+        """The error for an answer that is not what the provider promises (docs/provider.md)."""
         return MalformedAnswer(
             self.method, self.path, code, status=self.status, request_id=self.request_id, advice=advice
         )

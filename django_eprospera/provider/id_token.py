@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IdToken", "UnknownKey", "matches", "signing_keys", "verify"]
 
-_ALGORITHM: Final = "RS256"  # the only one that the provider promises (contract section 3)
+_ALGORITHM: Final = "RS256"  # the only one that the provider promises (docs/provider.md#discovery)
 _LEAST_KEY_BITS: Final = 2048
 _MOST_KEYS: Final = 20
 _LATEST: Final = 253_402_300_799  # the last second of the year 9999

@@ -1,6 +1,6 @@
 """What does the provider say, in the shape of Python? Frozen facts read from JSON. No models, no network, no Django.
 
-Tolerant as section 14 of the provider's contract asks: either form of dates, long words for sex, numbers for versions,
+Tolerant of every form in docs/provider.md#variants: either form of dates, long words for sex, numbers for versions,
 absent keys for nulls. Every reader raises MalformedAnswer and nothing else. The facts are a person's data: their `repr`
 shows none of it.
 """
@@ -95,7 +95,7 @@ class NaturalPerson(_Masked):
 
     @property
     def has_well_formed_permit_number(self) -> bool:
-        """Fourteen digits. It is kept as sent either way, and says nothing of who holds it (contract section 13)."""
+        """Fourteen digits. It is kept as sent either way, and says nothing of who holds it (docs/provider.md#formats)."""
         return _is_permit_number(self.resident_permit_number)
 
 
@@ -224,7 +224,7 @@ class LegalEntity(_Masked):
 
     @property
     def has_well_formed_permit_number(self) -> bool:
-        """Fourteen digits (contract section 13)."""
+        """Fourteen digits (docs/provider.md#formats)."""
         return _is_permit_number(self.resident_permit_number)
 
 

@@ -49,7 +49,7 @@ class Reader:
         return value
 
     def text_or_number(self, name: str, limit: int = MAX_TEXT) -> str | None:
-        """A string, or a number as a string (contract section 14, line 10)."""
+        """A string, or a number as a string (docs/provider.md#variants, line 10)."""
         value = self._value.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
@@ -83,7 +83,7 @@ class Reader:
         raise self._wrong(name, "wrong_format", "a UUID")
 
     def calendar_date(self, name: str) -> date | None:
-        """The day of a date or timestamp as it is written, never moved by a time zone (contract section 13)."""
+        """The day of a date or timestamp as it is written, never moved by a time zone (docs/provider.md#formats)."""
         value = self.text(name)
         if value is None:
             return None

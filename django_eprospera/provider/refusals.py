@@ -51,7 +51,7 @@ _PASSING: Final = frozenset({"internal_server_error", "server_error", "slow_down
 
 
 def resource_refusal(answer: Answer) -> ApiError:
-    """The error for an answer of `me/…` or userinfo that is not 200 (contract section 11, in its order)."""
+    """The error for an answer of `me/…` or userinfo that is not 200 (docs/provider.md#errors, in its order)."""
     code = _code(answer)
     unavailable = _unavailable(answer, code)
     if unavailable is not None:
@@ -75,7 +75,8 @@ def resource_refusal(answer: Answer) -> ApiError:
 def grant_refusal(answer: Answer) -> ApiError:
     """The error for an answer of the token or revocation endpoint that is not 200 (RFC 6749 section 5.2)."""
     code = _code(answer)
-    unavailable = _unavailable(answer, code)  # first: its 429 says `invalid_request` (contract section 7)
+    # First: a 429 has the code `invalid_request` (docs/provider.md#revoke-and-introspect).
+    unavailable = _unavailable(answer, code)
     if unavailable is not None:
         return unavailable
     if answer.status < 400:

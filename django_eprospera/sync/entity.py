@@ -79,7 +79,7 @@ def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> 
         try:
             pulled = pull(consent.entity)
         except NotFound:
-            # No longer shared or represented (contract section 9): the same as no longer listed.
+            # No longer shared or represented (docs/provider.md#consent): the same as no longer listed.
             with transaction.atomic(using=router.db_for_write(EntityConsent)):
                 lock(connection)
                 pulled = Pulled(changed=_withdraw(connection, [consent]))

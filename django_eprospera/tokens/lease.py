@@ -111,7 +111,7 @@ def store(
         "generation": F("generation") + 1,
         **IDLE,
     }
-    if answer.refresh_token is not None:  # absent: the old one stays good (contract section 5)
+    if answer.refresh_token is not None:  # absent: the old one stays good (docs/provider.md#token)
         values["refresh_token"] = meta.get_field("refresh_token").seal(answer.refresh_token, row)
         values["refresh_token_expires_at"] = asked_at + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME
     if answer.scope is not None:

@@ -1,6 +1,6 @@
 """How does a caller get an access token that is valid now, with at most one refresh under way, and none lost?
 
-A refresh token is spent once: every refresh rotates it (contract section 5). So a caller first takes a *lease* on the
+A refresh token is spent once: every refresh rotates it (docs/provider.md#token). So a caller first takes a *lease* on the
 connection: one UPDATE that also notes that a refresh is being sent, committed before anything is sent. Whoever does not get
 the lease waits for its outcome. The lease ends by itself, by the database's clock, when its holder dies. What comes back is
 committed before it is used. Nothing is held open on the database meanwhile: no transaction, no lock.

@@ -51,7 +51,7 @@ def queue_tokens(
     """Note tokens that belong to the connection's client for revocation; the refresh token goes first.
 
     With `hold` they wait for the connection's end: they belong to a grant that a newer sign-in replaced, and whether the
-    provider would end the new one with it is not published (contract section 17).
+    provider would end the new one with it is not published (docs/provider.md#not-confirmed).
     """
     now = timezone.now() + (conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if hold else timedelta(0))
     rows = [
