@@ -15,7 +15,7 @@ from django.utils import timezone, translation
 from django_eprospera import documents, kyc, signals
 from django_eprospera.errors import AuditError, DecisionRefused, SealedValueError
 from django_eprospera.kyc.checks import run
-from django_eprospera.kyc.decisions import outcomes_for, seen_token
+from django_eprospera.kyc.decisions import facts_version, outcomes_for
 from django_eprospera.kyc.facts import entity_facts, facts_of, person_facts
 from django_eprospera.kyc.findings import LABELS, SENTENCES, Finding
 from django_eprospera.models import AuditEntry, Decision, NaturalPerson, Review
@@ -51,7 +51,7 @@ def decide(review, reviewer, outcome=APPROVED, reason="", seen=None):
         reviewer=reviewer,
         outcome=outcome,
         reason=reason,
-        seen=seen_token(review, facts_of(review)) if seen is None else seen,
+        seen=facts_version(review, facts_of(review)) if seen is None else seen,
     )
 
 
@@ -415,7 +415,7 @@ def test_nobody_decides_on_themself_or_on_a_company_of_theirs(reviewer):
 def test_a_screen_older_than_the_facts_decides_nothing(reviewer):
     connection = person()
     review = kyc.evaluate(connection)
-    seen = seen_token(review, facts_of(review))
+    seen = facts_version(review, facts_of(review))
     details = NaturalPerson.objects.get()
     details.phone_number = "+504 1111 1111"
     details.save()
@@ -428,7 +428,7 @@ def test_a_screen_older_than_the_facts_decides_nothing(reviewer):
 @pytest.mark.django_db
 def test_pressing_twice_decides_once(reviewer):
     review = kyc.evaluate(person())
-    seen = seen_token(review, facts_of(review))
+    seen = facts_version(review, facts_of(review))
     decide(Review.objects.get(), reviewer, seen=seen)
     for copy in (review, Review.objects.get()):
         with pytest.raises(DecisionRefused) as refused:
@@ -440,7 +440,7 @@ def test_pressing_twice_decides_once(reviewer):
 @pytest.mark.django_db(transaction=True)
 def test_of_many_reviewers_at_once_one_decides():
     review = kyc.evaluate(person())
-    seen = seen_token(review, facts_of(review))
+    seen = facts_version(review, facts_of(review))
     reviewers = [make_reviewer() for _ in range(6)]
     start, outcomes = threading.Barrier(len(reviewers)), []
 

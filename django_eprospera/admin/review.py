@@ -26,7 +26,7 @@ from django_eprospera.admin.review_page import context_of, viewed_fields
 from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, next_in_queue
 from django_eprospera.admin.rows import short
 from django_eprospera.errors import DecisionRefused
-from django_eprospera.kyc.decisions import MAX_REASON, is_own_review, outcomes_for, seen_token
+from django_eprospera.kyc.decisions import MAX_REASON, facts_version, is_own_review, outcomes_for
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import AuditEntry, Decision, Review
 
@@ -215,7 +215,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             "facts": facts,
             "unmasked": unmasked,
             "form": form,
-            "seen": seen_token(review, facts),
+            "seen": facts_version(review, facts),
             "options": self._options(review, form),
             "own": own,
             "may_decide": may_decide and not own and bool(outcomes_for(review)),

@@ -80,7 +80,7 @@ def context_of(
         "name": Secret(_("masked") if facts and not unmasked else _name(facts)),
         "documents": None,
         "findings": sorted(run(facts), key=lambda finding: _WORST_FIRST.index(finding.outcome)) if facts else [],
-        "history": [_told(decision) for decision in review.decisions.select_related("reviewer")],
+        "history": [_history_entry(decision) for decision in review.decisions.select_related("reviewer")],
     }
     if isinstance(facts, PersonFacts):
         context["sections"] = list(_person_sections(facts, unmasked=unmasked))
@@ -169,11 +169,11 @@ def _sharing(connection: Any) -> dict[str, Any]:
     return {"user": connection.user, "review": review}
 
 
-def _told(decision: Decision) -> dict[str, Any]:
-    told: dict[str, Any] = {"decision": decision, "unreadable": False, "holds": False}
+def _history_entry(decision: Decision) -> dict[str, Any]:
+    entry: dict[str, Any] = {"decision": decision, "unreadable": False, "holds": False}
     try:
-        told |= {"reviewer": Secret(decision.reviewer_name), "reason": Secret(decision.reason)}
-        told["holds"] = verify_decision(decision)
+        entry |= {"reviewer": Secret(decision.reviewer_name), "reason": Secret(decision.reason)}
+        entry["holds"] = verify_decision(decision)
     except SealedValueError:
-        told["unreadable"] = True
-    return told
+        entry["unreadable"] = True
+    return entry

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-__all__ = ["MAX_REASON", "decide", "is_own_review", "needs_reason", "outcomes_for", "seen_token", "verify_decision"]
+__all__ = ["MAX_REASON", "decide", "facts_version", "is_own_review", "needs_reason", "outcomes_for", "verify_decision"]
 
 # Characters of a reason.
 MAX_REASON: Final = 2_000
@@ -61,18 +61,18 @@ def is_own_review(review: Review, reviewer: Any) -> bool:
     return review.entity is not None and review.entity.consents.filter(connection__user_id=reviewer.pk).exists()
 
 
-def seen_token(review: Review, facts: PersonFacts | EntityFacts | None) -> str:
+def facts_version(review: Review, facts: PersonFacts | EntityFacts | None) -> str:
     """Return a keyed digest of where the review stands and what the facts are: a form hands it back as `seen`.
 
     `facts` are None when there are none any more: then a review can still be rejected or reopened.
     """
-    return keyring().index("kyc.seen", _seen_text(review.status, review.decided_at, facts))
+    return keyring().index("kyc.seen", _version_text(review.status, review.decided_at, facts))
 
 
 def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: str, seen: str) -> Decision:
     """Take a decision on a review, and keep it with everything it was based on.
 
-    `seen` is the `seen_token` of what the reviewer was shown. Raises DecisionRefused, with a text for the reviewer, and
+    `seen` is the `facts_version` of what the reviewer was shown. Raises DecisionRefused, with a text for the reviewer, and
     changes nothing: `not_permitted`, `own_review`, `no_facts`, `not_now`, `stale`, `reason_required`, `reason_too_long`.
     """
     outcome, reason = Decision.Outcome(outcome), reason.strip()
@@ -93,7 +93,7 @@ def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: 
         facts = facts_of(review)
         if facts is None and outcome == Decision.Outcome.APPROVED:
             raise DecisionRefused("no_facts", _("There are no facts to approve: the person has disconnected."))
-        if seen not in keyring().indexes("kyc.seen", _seen_text(status, decided_at, facts)):
+        if seen not in keyring().indexes("kyc.seen", _version_text(status, decided_at, facts)):
             raise _stale()
         findings = run(facts) if facts else []
         if not reason and needs_reason(outcome, findings):
@@ -181,7 +181,7 @@ def _digest(decision: Decision) -> str:
     )
 
 
-def _seen_text(status: str, decided_at: datetime | None, facts: PersonFacts | EntityFacts | None) -> str:
+def _version_text(status: str, decided_at: datetime | None, facts: PersonFacts | EntityFacts | None) -> str:
     # When it was fetched says nothing about what was seen.
     snapshot = facts.snapshot() if facts else {}
     shown = {name: value for name, value in snapshot.items() if name != "freshness"}

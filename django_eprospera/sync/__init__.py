@@ -1,7 +1,7 @@
-"""The only place that turns the provider's answers into rows.
+"""Synchronisation of the provider's answers into rows. Only tasks and commands call it, so that no page waits for it.
 
-`asking` asks with the right token, within bounds; `person` and `entity` know what becomes of which answer; `rows` writes
-only what changed; `batch` goes through many connections. Nothing here is waited for by a page: tasks and commands call it.
+`fetcher` sends requests with a valid token, within limits; `person` and `entity` store the answers; `rows` writes only what
+changed; `batch` syncs many connections.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from django_eprospera.errors import EprosperaError, GrantGone, TokenError
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.signals import facts_synced
-from django_eprospera.sync.asking import Asker
 from django_eprospera.sync.entity import entity_documents, legal_entities, withdraw_all
+from django_eprospera.sync.fetcher import ResourceFetcher
 from django_eprospera.sync.person import id_verification, natural_person, residency
 from django_eprospera.sync.rows import Pulled, note
 from django_eprospera.sync.schedule import failure_code
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Pull(Protocol):
-    def __call__(self, asker: Asker, connection: Connection, asked_at: datetime) -> Pulled: ...
+    def __call__(self, fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled: ...
 
 
 _RESOURCE = ResourceState.Resource
@@ -50,26 +50,26 @@ _PULLS: Final[dict[str, _Pull]] = {
 
 @dataclass(slots=True)
 class SyncReport:
-    """What one sync did, by names of resources: changed, failed (with a stable code), skipped (no scope for it)."""
+    """Result of one sync, by resource: changed, failed (with a stable code), skipped (scope not granted)."""
 
     changed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
-    # How many resources were asked for.
+    # Number of resources that were requested.
     asked: int = 0
 
     @property
     def failed_entirely(self) -> bool:
-        """Whether nothing at all could be had, of what was asked for."""
+        """Whether every requested resource failed."""
         return bool(self.failed) and self.asked == len(self.failed)
 
 
 @forget_locals
 def sync(connection: Connection, resources: Iterable[str] | None = None) -> SyncReport:
-    """Pull what the granted scopes allow into the cache: all, or the named `ResourceState.Resource` values.
+    """Update the cached facts that the granted scopes allow: all, or those of the given `ResourceState.Resource` values.
 
-    Never raises for what the provider does: a resource that fails keeps what it had, and `ResourceState` says why. Not to be
-    called inside a transaction, which would stay open while the provider is waited for. Sends `facts_synced` at its end.
+    Does not raise for a failure of the provider: a resource that fails keeps its cached facts, and its `ResourceState` has the
+    error code. Do not call it inside a transaction, which would stay open during the requests. Sends `facts_synced`.
     """
     report = SyncReport()
     current = Connection.objects.filter(pk=connection.pk).first()
@@ -88,28 +88,28 @@ def sync(connection: Connection, resources: Iterable[str] | None = None) -> Sync
 
 
 def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:
-    # Why nothing more can be asked: then it is the outcome of every resource that is left.
-    trouble, asker = "", None
+    # A failure that the remaining resources would meet too. They are not requested, and get this code.
+    failed_for_all, fetcher = "", None
     if connection.issuer != conf.EPROSPERA_BASE_URL:
-        trouble = "other_provider"  # whose tokens must not be shown to this one
+        failed_for_all = "other_provider"  # whose tokens must not be sent to this one
     elif asked:
         try:
-            asker = Asker(connection)
+            fetcher = ResourceFetcher(connection)
         except EprosperaError as error:
-            trouble = failure_code(error)
+            failed_for_all = failure_code(error)
     for resource in asked:
         asked_at = timezone.now()
-        code = trouble or _without_companies(connection, resource, report)
-        if asker is not None and not code:
+        code = failed_for_all or _without_companies(connection, resource, report)
+        if fetcher is not None and not code:
             try:
-                pulled = _PULLS[resource](asker, connection, asked_at)
+                pulled = _PULLS[resource](fetcher, connection, asked_at)
             except EprosperaError as error:
                 code = failure_code(error)
                 logger.warning("connection %s: %s failed, %s: %s", connection.pk, resource, code, error)
                 if isinstance(error, TokenError):
-                    trouble = code
+                    failed_for_all = code
             else:
-                code = pulled.trouble
+                code = pulled.error
                 if pulled.changed:
                     report.changed.append(resource)
         if code:
@@ -118,7 +118,7 @@ def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:
 
 
 def _without_companies(connection: Connection, resource: str, report: SyncReport) -> str:
-    """Documents of companies that could not be listed: not none, but unknown for the same reason."""
+    """Return the error of the list of companies if there is none to ask about: their documents are unknown, not absent."""
     if resource != _RESOURCE.ENTITY_DOCUMENTS or connection.entity_consents.filter(withdrawn_at=None).exists():
         return ""
     return report.failed.get(_RESOURCE.LEGAL_ENTITIES, "")
@@ -129,7 +129,7 @@ def _skip(connection: Connection, resource: str, report: SyncReport) -> None:
     try:
         if resource == _RESOURCE.LEGAL_ENTITIES and withdraw_all(connection):
             report.changed.append(resource)
-        # Once: the time of the note is when the scope was found gone, from which erasure counts.
+        # Written once: erasure counts from the time at which the scope was found to be missing.
         if connection.resources.filter(resource=resource).exclude(error=NOT_GRANTED).exists():
             note(connection, resource, timezone.now(), NOT_GRANTED)
     except GrantGone:

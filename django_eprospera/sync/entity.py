@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models import Connection
     from django_eprospera.provider import payloads
-    from django_eprospera.sync.asking import Asker
+    from django_eprospera.sync.fetcher import ResourceFetcher
 
 __all__ = ["entity_documents", "legal_entities", "withdraw_all"]
 
@@ -33,23 +33,23 @@ _RESOURCE = ResourceState.Resource
 _ONE_COMPANY = (ProviderUnavailable, ClientRejected, SealedValueError)
 
 
-def legal_entities(asker: Asker, connection: Connection, asked_at: datetime) -> Pulled:
+def legal_entities(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
     """Which companies are shared now, and the facts of each. One that is not listed any more is withdrawn at once."""
-    listed = asker.ask(asker.client.legal_entities)
+    listed = fetcher.fetch(fetcher.client.legal_entities)
     shared = write(connection, _RESOURCE.LEGAL_ENTITIES, asked_at, lambda: _share(connection, listed, asked_at))
 
     def one(entity: LegalEntity) -> Pulled:
-        return Pulled(changed=_describe(entity, asker.ask(asker.client.legal_entity, entity.entity_id)))
+        return Pulled(changed=_describe(entity, fetcher.fetch(fetcher.client.legal_entity, entity.entity_id)))
 
     each = _for_each(connection, one)
-    return Pulled(changed=shared or each.changed, trouble=each.trouble)
+    return Pulled(changed=shared or each.changed, error=each.error)
 
 
-def entity_documents(asker: Asker, connection: Connection, asked_at: datetime) -> Pulled:
+def entity_documents(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
     """The documents of every company that is shared now. Files are fetched when they are new, changed, missing or failed."""
 
     def one(entity: LegalEntity) -> Pulled:
-        listed = asker.ask(asker.client.legal_entity_documents, entity.entity_id)
+        listed = fetcher.fetch(fetcher.client.legal_entity_documents, entity.entity_id)
         changed, wanted = _list_documents(entity, listed)
         missing = False
         for document, url, described in wanted:
@@ -58,10 +58,10 @@ def entity_documents(asker: Asker, connection: Connection, asked_at: datetime) -
                 changed = True
             except DocumentError:
                 missing = True
-        return Pulled(changed=changed, trouble="files" if missing else "")
+        return Pulled(changed=changed, error="files" if missing else "")
 
     each = _for_each(connection, one)
-    if each.trouble in {"", "files"}:
+    if each.error in {"", "files"}:
         note(connection, _RESOURCE.ENTITY_DOCUMENTS, asked_at, "")
     return each
 
@@ -74,7 +74,7 @@ def withdraw_all(connection: Connection) -> bool:
 
 
 def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> Pulled:
-    changed, trouble = False, ""
+    changed, code = False, ""
     for consent in connection.entity_consents.filter(withdrawn_at=None).select_related("entity").order_by("pk"):
         try:
             pulled = pull(consent.entity)
@@ -84,10 +84,10 @@ def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> 
                 lock(connection)
                 pulled = Pulled(changed=_withdraw(connection, [consent]))
         except _ONE_COMPANY as error:
-            pulled = Pulled(changed=False, trouble=failure_code(error))
+            pulled = Pulled(changed=False, error=failure_code(error))
         changed |= pulled.changed
-        trouble = trouble or pulled.trouble
-    return Pulled(changed=changed, trouble=trouble)
+        code = code or pulled.error
+    return Pulled(changed=changed, error=code)
 
 
 def _share(connection: Connection, listed: Iterable[payloads.LegalEntity], asked_at: datetime) -> bool:
@@ -111,11 +111,11 @@ def _share(connection: Connection, listed: Iterable[payloads.LegalEntity], asked
 def _withdraw(connection: Connection, consents: Iterable[EntityConsent]) -> bool:
     withdrawn = [consent for consent in consents if update(consent, {"withdrawn_at": timezone.now()})]
     for consent in withdrawn:
-        transaction.on_commit(_teller(connection, consent.entity), using=router.db_for_write(EntityConsent))
+        transaction.on_commit(_send_withdrawn(connection, consent.entity), using=router.db_for_write(EntityConsent))
     return bool(withdrawn)
 
 
-def _teller(connection: Connection, entity: LegalEntity) -> Callable[[], object]:
+def _send_withdrawn(connection: Connection, entity: LegalEntity) -> Callable[[], object]:
     return lambda: entity_consent_withdrawn.send_robust(EntityConsent, connection=connection, entity=entity)
 
 

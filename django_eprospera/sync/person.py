@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models import Connection
     from django_eprospera.provider import payloads
-    from django_eprospera.sync.asking import Asker
+    from django_eprospera.sync.fetcher import ResourceFetcher
 
 __all__ = ["id_verification", "natural_person", "residency"]
 
@@ -23,9 +23,9 @@ _RESOURCE = ResourceState.Resource
 _KIND = VerificationImage.Kind
 
 
-def natural_person(asker: Asker, connection: Connection, asked_at: datetime) -> Pulled:
+def natural_person(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
     """Personal details. None on file: what was cached is deleted."""
-    facts = asker.ask(asker.client.natural_person)
+    facts = fetcher.fetch(fetcher.client.natural_person)
 
     def save() -> bool:
         if facts is None:
@@ -47,9 +47,9 @@ def natural_person(asker: Asker, connection: Connection, asked_at: datetime) -> 
     return Pulled(changed=write(connection, _RESOURCE.NATURAL_PERSON, asked_at, save))
 
 
-def residency(asker: Asker, connection: Connection, asked_at: datetime) -> Pulled:
+def residency(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
     """Residency: whether there was one ever, and the one that is active now."""
-    facts = asker.ask(asker.client.residency)
+    facts = fetcher.fetch(fetcher.client.residency)
 
     def save() -> bool:
         if facts is None:
@@ -68,9 +68,9 @@ def residency(asker: Asker, connection: Connection, asked_at: datetime) -> Pulle
     return Pulled(changed=write(connection, _RESOURCE.RESIDENCY, asked_at, save))
 
 
-def id_verification(asker: Asker, connection: Connection, asked_at: datetime) -> Pulled:
+def id_verification(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
     """The latest approved identity check and its pictures, which are fetched when they are new, missing or failed."""
-    facts = asker.ask(asker.client.id_verification)
+    facts = fetcher.fetch(fetcher.client.id_verification)
     changed = write(connection, _RESOURCE.ID_VERIFICATION, asked_at, lambda: _save_check(connection, facts))
     if facts is None:
         return Pulled(changed=changed)
@@ -84,7 +84,7 @@ def id_verification(asker: Asker, connection: Connection, asked_at: datetime) ->
             changed = True
         except DocumentError:
             missing = True
-    return Pulled(changed=changed, trouble="files" if missing else "")
+    return Pulled(changed=changed, error="files" if missing else "")
 
 
 def _save_check(connection: Connection, facts: payloads.IdVerification | None) -> bool:

@@ -29,7 +29,7 @@ class Pulled:
     """Whether rows or files changed, and the code of what could not be had although the answer itself was good."""
 
     changed: bool
-    trouble: str = ""
+    error: str = ""
 
 
 def write(connection: Connection, resource: str, asked_at: datetime, save: Callable[[], bool]) -> bool:
