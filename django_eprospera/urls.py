@@ -1,4 +1,4 @@
-"""Routes of the package's own pages: `path("eprospera/", include("django_eprospera.urls"))`."""
+"""URLs of the package's own pages: `path("eprospera/", include("django_eprospera.urls"))`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What may a person do with their own connection: refresh, disconnect, look at pictures and documents?
+"""Views for users' own connections: refresh, disconnect, pictures, documents, and the page that asks for a recent sign-in.
 
-A person sees what is theirs or shared by them now. Everything else is 404, so that an address tells nobody what exists.
+Users can see what is theirs or shared by them now. Everything else is 404, so that a URL does not reveal what exists.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 @require_POST
 @login_required
 def refresh(request: HttpRequest) -> HttpResponse:
-    """Ask for a sync, at most once a minute, and go back to `next`. The page does not wait for it."""
+    """Enqueue a sync, at most one per minute, and redirect to `next` without waiting for it."""
     connection = connection_of(request.user)
     if connection is None:
         messages.warning(request, _("This account is not connected with e-Próspera."), fail_silently=True)
@@ -48,7 +48,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
     else:
         try:
             asked = ask_for_sync(connection.pk)
-        except Exception as error:  # noqa: BLE001 - whatever the queue of the site raises when it is down
+        except Exception as error:  # noqa: BLE001 - each queue raises its own errors when it is down
             logger.error("connection %s: the sync could not be enqueued: %s", connection.pk, type(error).__name__)  # noqa: TRY400
             messages.error(request, _("Your data cannot be renewed right now. Try again later."), fail_silently=True)
         else:
@@ -61,7 +61,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def disconnect(request: HttpRequest) -> HttpResponse:
-    """End the connection: erase what was cached, have the tokens revoked, and go back to `next`."""
+    """Disconnect: erase the cached data, queue the tokens for revocation, and redirect to `next`."""
     connection = connection_of(request.user)
     if connection is not None:
         tokens.disconnect(connection, actor=connection.user)
@@ -74,7 +74,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def image(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """A picture of the person's own identity check."""
+    """Return a picture of the user's own identity check. Raises Http404 for any other."""
     connection = connection_of(request.user)
     if connection is None or not is_granted(connection, ResourceState.Resource.ID_VERIFICATION):
         raise Http404
@@ -86,14 +86,14 @@ def image(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_safe
 def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """A document of a company that the person shares now."""
+    """Return a document of a company that the user shares now. Raises Http404 for any other."""
     return _file(request, get_object_or_404(readable_documents(request.user).exclude(storage_name=""), pk=pk))
 
 
 @require_safe
 @never_cache
 def confirm_sign_in(request: HttpRequest) -> HttpResponse:
-    """The page that explains why, with the button that begins it."""
+    """Render the page that asks for a recent sign-in, with the button that starts it."""
     target = safe_next(request, request.GET.get(REDIRECT_FIELD_NAME, "")) or resolve_url(settings.LOGIN_REDIRECT_URL)
     max_age = int(conf.EPROSPERA_RECENT_SIGN_IN.total_seconds())
     context = {"next": target, "max_age": max_age, "home": get_script_prefix()}
@@ -104,7 +104,7 @@ def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> Http
     try:
         return documents.response(row, filename=row.kind if isinstance(row, VerificationImage) else row.name or "")
     except (DocumentError, SealedValueError) as error:
-        logger.error("%s", error)  # noqa: TRY400 - the text says which row; the traceback adds nothing
+        logger.error("%s", error)  # noqa: TRY400 - the text names the row; a traceback adds nothing
     return render(request, "django_eprospera/file_unavailable.html", status=503)
 
 

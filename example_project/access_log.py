@@ -1,4 +1,4 @@
-"""What does the development server's log say of a request? No query: that of the callback holds the authorization code."""
+"""Log filter that removes query strings: the callback's contains the authorization code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["without_query"]
 
 
 def without_query(record: logging.LogRecord) -> bool:
-    """Cut the query out of the request line."""
+    """Remove the query string from the request line. Keeps every record."""
     if isinstance(record.args, tuple):
         record.args = tuple(re.sub(r"\?\S*", "?…", each) if isinstance(each, str) else each for each in record.args)
     return True

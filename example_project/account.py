@@ -1,4 +1,4 @@
-"""What does the account page show? Rows of words from the local cache, masked where a glance over a shoulder would matter."""
+"""Content of the account page, read from the local cache, with numbers masked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RESOURCE = ResourceState.Resource
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a list of facts."""
+    """A label and a value."""
 
     label: str
     value: str
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Link:
-    """A picture or a document; `url` is empty when there is no file."""
+    """A picture or document; `url` is empty when there is no file."""
 
     label: str
     url: str
@@ -46,7 +46,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Company:
-    """A company that the person shares."""
+    """A company that the user shares."""
 
     name: str
     rows: list[Row]
@@ -55,7 +55,7 @@ class Company:
 
 @dataclass
 class Account:
-    """Everything on the page."""
+    """Everything that the page shows."""
 
     name: str
     email: str
@@ -78,7 +78,7 @@ class Account:
 
 
 def account_of(user: Any) -> Account:
-    """Read the cache of `user`. Asks nothing of the provider."""
+    """Return what is cached about `user`. Sends no request."""
     name = user.get_full_name() or user.get_username()
     account = Account(name=name, email=user.email, initials="".join(word[0] for word in name.split()[:2]).upper())
     connection: Connection | None = _related(user, "eprospera")
@@ -99,7 +99,7 @@ def account_of(user: Any) -> Account:
 
 
 def _fill(account: Account, connection: Connection, user: Any) -> None:
-    """Open what the scopes still allow. A value that does not open costs its section, and the page says so."""
+    """Read what the granted scopes allow. A value that cannot be decrypted ends the reading and sets `unreadable`."""
     try:
         if is_granted(connection, _RESOURCE.NATURAL_PERSON) and (person := _related(connection, "natural_person")):
             account.person = _person(person)
@@ -162,7 +162,7 @@ def _verification(verification: IdVerification) -> list[Row]:
         "residence_permit": _("residence permit"),
         "visa": _("visa"),
     }
-    # Of a kind that came into the world after this list, the provider's own word is shown.
+    # For a kind that is not in this list, the provider's own word is shown.
     kind = verification.document_type
     return _rows(
         (_("Document"), documents.get(kind, kind) if kind else ""),

@@ -1,7 +1,7 @@
-"""How does a task run beside the request when no worker process is there? In a thread of the site.
+"""Task backend that runs each task in a thread of the web process, so that `runserver` needs no worker.
 
-`runserver` alone needs nothing more. A task that waits when the process ends is lost, so a real site (and `make demo`)
-sets TASK_BACKEND to a durable backend and runs its worker.
+A task that has not finished when the process is killed is lost. Real sites (and `make demo`) set TASK_BACKEND to a durable
+backend and run its worker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["ThreadBackend"]
 
 
 class ThreadBackend(immediate.ImmediateBackend):  # type: ignore[misc,name-defined,unused-ignore]
-    """Runs each task at once, in a thread of its own. The thread ends before the process does: no refresh is cut off."""
+    """Runs each task immediately, in a thread of its own. The process waits for the thread, so no refresh is cut off."""
 
     def _execute_task(self, task_result: Any) -> None:
         threading.Thread(target=self._run, args=(task_result,), name="task").start()

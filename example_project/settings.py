@@ -5,7 +5,7 @@ EPROSPERA_CLIENT_ID, EPROSPERA_CLIENT_SECRET    as issued by the provider
 EPROSPERA_SCOPE        space-separated; default: all nine scopes
 DATABASE_URL           default: a SQLite file beside manage.py
 FIELD_ENCRYPTION_KEY   Fernet keys, newest first, comma-separated
-SECRET_KEY, DEBUG, ALLOWED_HOSTS (comma-separated)    as Django knows them; DEBUG is off unless it says 1, true, yes or on
+SECRET_KEY, DEBUG, ALLOWED_HOSTS (comma-separated)    as in Django; DEBUG is off unless it is 1, true, yes or on
 MEDIA_ROOT             directory of the sealed files; default: media beside manage.py
 TASK_BACKEND           dotted path; default: threads of the site. `make demo` uses a database and a worker process
 """
@@ -40,7 +40,7 @@ if not SECRET_KEY:
 
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = _words("ALLOWED_HOSTS", ",".join(LOOPBACK))
-# A site with a name of its own is served over HTTPS; loopback is not. `*` is no name.
+# A site with a host name is served over HTTPS; loopback is not. `*` is not a host name.
 NAMED_HOSTS = [host for host in ALLOWED_HOSTS if host not in {*LOOPBACK, "*"}]
 HTTPS = bool(NAMED_HOSTS) and not DEBUG
 
@@ -86,7 +86,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # The site, its worker and its threads write to one file: wait for each other instead of failing.
+    # The site, its worker and its threads write to one file: writers wait for each other instead of failing.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -95,7 +95,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MEDIA_ROOT = os.environ.get("MEDIA_ROOT") or str(BASE_DIR / "media")
 
-# On Django 5.2 django-tasks reads this name too.
+# On Django 5.2 django-tasks reads this setting too.
 TASKS = {"default": {"BACKEND": os.environ.get("TASK_BACKEND") or "example_project.background.ThreadBackend"}}
 
 # Sign in with e-Próspera
@@ -121,7 +121,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# Browsers share cookies between the ports of a host: names of our own keep us apart from the sandbox next door.
+# Browsers share cookies between the ports of a host: these names differ from those of the sandbox.
 SESSION_COOKIE_NAME = "eprospera_example_session"
 CSRF_COOKIE_NAME = "eprospera_example_csrf"
 LANGUAGE_COOKIE_NAME = "eprospera_example_language"
@@ -141,7 +141,7 @@ TIME_ZONE = "America/Tegucigalpa"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # no collectstatic: the files are served from where they lie, with DEBUG off too
+WHITENOISE_USE_FINDERS = True  # serve static files without collectstatic, with DEBUG off too
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 

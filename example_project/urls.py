@@ -1,4 +1,4 @@
-"""Routes of the example site: python-social-auth at the root, the package's own pages under /eprospera/."""
+"""URLs of the example site."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from example_project import views
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("favicon.ico", RedirectView.as_view(url="/static/example_project/mark.svg")),  # asked for by the admin's pages
+    path(
+        "favicon.ico", RedirectView.as_view(url="/static/example_project/mark.svg")
+    ),  # requested by the pages of the admin
     path("account/", views.account, name="account"),
     path("members/", views.members, name="members"),
     path("vault/", views.vault, name="vault"),

@@ -1,4 +1,4 @@
-"""The pages of the example site. Every datum comes from the local cache: no page waits for the provider."""
+"""Views of the example site. They read the local cache: no page waits for the provider."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["account", "home", "members", "vault", "withdraw"]
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What the site is, and the sign-in button."""
+    """Render the home page with the sign-in button."""
     return render(request, "example_project/home.html", {"provider": settings.EPROSPERA_BASE_URL})
 
 
@@ -31,7 +31,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required(redirect_field_name="")
 @require_safe
 def account(request: HttpRequest) -> HttpResponse:
-    """Everything the site knows of the person, and how fresh it is."""
+    """Render what is cached about the user, and how old it is."""
     return render(request, "example_project/account.html", {"account": account_of(request.user)})
 
 
@@ -39,7 +39,7 @@ def account(request: HttpRequest) -> HttpResponse:
 @residency_required
 @require_safe
 def members(request: HttpRequest) -> HttpResponse:
-    """For residents only."""
+    """Render the page for residents."""
     return render(request, "example_project/members.html")
 
 
@@ -47,7 +47,7 @@ def members(request: HttpRequest) -> HttpResponse:
 @kyc_required
 @require_safe
 def vault(request: HttpRequest) -> HttpResponse:
-    """For people whose identity a reviewer has approved."""
+    """Render the page for users whose identity a reviewer has approved."""
     return render(request, "example_project/vault.html")
 
 
@@ -55,7 +55,7 @@ def vault(request: HttpRequest) -> HttpResponse:
 @kyc_required
 @recent_sign_in_required
 def withdraw(request: HttpRequest) -> HttpResponse:
-    """A sensitive step: approved identity, and a sign-in at the provider of a few minutes ago."""
+    """Sensitive step: needs an approved identity and a recent sign-in at the provider."""
     if request.method == "POST":
         messages.success(request, _("Withdrawn. (The vault of this example is empty, so nothing moved.)"))
         return redirect("vault")

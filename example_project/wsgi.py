@@ -1,4 +1,4 @@
-"""The site for a WSGI server."""
+"""WSGI application of the example site."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Is the site set up so that this can work, and safely? Django's system checks. Imported by `apps.ready`.
+"""System checks, registered when `apps.ready` imports this package.
 
-`manage.py check` reports every setting that is missing or wrong, with the mend; `--deploy` adds what matters in production,
-and `--deploy --database default` looks into the tables for what hangs on a key that is not there any more.
+`manage.py check` reports settings that are missing or wrong, and how to fix them. `--deploy` adds what matters in
+production, and `--deploy --database default` also looks for rows that need a key that is no longer configured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is what runs in production safe there? Looks into the tables for what hangs on a key that is not configured any more."""
+"""Checks for production (`check --deploy`), and checks that read the tables (`check --deploy --database default`)."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ Found = Iterator[CheckMessage]
 
 @register(Tags.security, deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
-    """What is fine on a developer's machine only."""
+    """Return warnings about settings that are only suitable for development."""
     return [*_tasks(), *_sandbox()]
 
 
 @register(Tags.database, deploy=True)
 def check_keys_in_use(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Whether every value, file and index entry in these databases hangs on a key that is configured."""
+    """Return errors for values, files and index entries in these databases whose key is not configured."""
     try:
         held = keyring()
     except ConfigurationError:
-        return []  # E001 and E002 say so
+        return []  # reported as E001 or E002
     found: list[CheckMessage] = []
     for alias in databases or ():
         for key_id, counts in census(alias).items():
             if not key_id:
-                hint = "Somebody wrote past the model. `eprospera_rotate_keys` names the rows."
-                found.append(error("E021", f"In sealed columns of {alias!r} there is unsealed text: {counts}.", hint))
+                hint = "They were written without the model. `eprospera_rotate_keys` lists the rows: save them through the model."
+                found.append(error("E021", f"Sealed columns in database {alias!r} contain plain text: {counts}.", hint))
                 continue
             opens = key_id in held.key_ids or not (counts.values or counts.files)
             if not (opens and (key_id in held.index_key_ids or not counts.entries)):
                 where = "FIELD_ENCRYPTION_KEY (or EPROSPERA_INDEX_KEY)"
-                hint = (
-                    f"Put that key back, at the end of {where}, and run `eprospera_rotate_keys` before you remove it."
+                hint = f"Add the key to the end of {where} again, and run `eprospera_rotate_keys` before you remove it."
+                found.append(
+                    error("E020", f"In database {alias!r}, {counts} need key {key_id}, which is not in {where}.", hint)
                 )
-                found.append(error("E020", f"In {alias!r}, {counts} hang on key {key_id}, which {where} lacks.", hint))
     return found
 
 
 def _tasks() -> Found:
     backend = (getattr(settings, "TASKS", None) or {}).get("default", {}).get("BACKEND", ".ImmediateBackend")
     if str(backend).endswith(".ImmediateBackend") and not settings.DEBUG:
-        text = "TASKS runs every task inside the request that asks for it: a sign-in waits for the whole first sync."
-        yield warning("W004", text, "Use a backend with workers, such as django_tasks_db.DatabaseBackend.")
+        text = "TASKS runs each task inside the request that enqueues it: a sign-in waits for the whole first sync."
+        yield warning("W004", text, "Use a backend with a worker, such as django_tasks_db.DatabaseBackend.")
 
 
 def _sandbox() -> Found:
     try:
         host = urlsplit(conf.EPROSPERA_BASE_URL).hostname or ""
     except ValueError:
-        return  # E006
+        return  # reported as E006
     if is_loopback(host) and not settings.DEBUG:
-        hint = "Set EPROSPERA_BASE_URL to the provider; anybody is whoever they want to be at a sandbox."
-        yield warning("W005", "EPROSPERA_BASE_URL is on this machine.", hint)
+        hint = "Set it to the provider: at a sandbox anybody can sign in as anybody."
+        yield warning("W005", "EPROSPERA_BASE_URL is a sandbox on this machine.", hint)

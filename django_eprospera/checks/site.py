@@ -1,4 +1,4 @@
-"""Is every setting there, of the right kind, and sound together with the others?"""
+"""Checks of the settings, each by itself and together with the others."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Found = Iterator[CheckMessage]
 
 @register(Tags.security)
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Every setting, by itself and with the others."""
+    """Return errors and warnings about the settings."""
     parts = (_keys, _client, _login, _provider, _values, _lease, _storage, _scope, _pipeline, _unknown)
     return [message for part in parts for message in part()]
 
 
 def _valid(read: Callable[[], T]) -> T | None:
-    """The value of a setting, or None when reading it fails: E010 says so."""
+    """Return the value of a setting; None when it is invalid, which is reported as E010."""
     try:
         return read()
     except ConfigurationError:
@@ -61,7 +61,9 @@ def _keys() -> Found:
             if keys or number == "E001":
                 require_keys(setting, keys)
         except ConfigurationError as wrong:
-            yield error(number, str(wrong), "Keep the keys out of the source, and in a backup of their own.")
+            yield error(
+                number, str(wrong), "Keep the keys out of the source code, and back them up apart from the database."
+            )
 
 
 def _client() -> Found:
@@ -70,13 +72,13 @@ def _client() -> Found:
         ("SOCIAL_AUTH_EPROSPERA_SECRET", conf.client_secret),
     ):
         if not value:
-            hint = "Set it to what the provider issued for this site; `eprospera-sandbox` prints what it takes."
+            hint = "Set it to the value that the provider issued for this site. `eprospera-sandbox` prints the values it accepts."
             yield error("E003", f"{setting} is missing.", hint)
 
 
 def _login() -> Found:
     if _BACKEND not in settings.AUTHENTICATION_BACKENDS:
-        yield error("E004", "AUTHENTICATION_BACKENDS lacks e-Próspera.", f"Add {_BACKEND!r} to it.")
+        yield error("E004", f"AUTHENTICATION_BACKENDS does not contain {_BACKEND!r}.", "Add it.")
     if not apps.is_installed("social_django"):
         yield error("E005", "social_django is not installed.", "Add 'social_django' to INSTALLED_APPS, and migrate.")
         return
@@ -84,13 +86,13 @@ def _login() -> Found:
     try:
         reverse(f"{namespace}:begin", args=["eprospera"])
     except NoReverseMatch:
-        mend = f"path('', include('social_django.urls', namespace={namespace!r}))"
-        yield error("E005", "The URLs of python-social-auth are not mounted.", f"Add `{mend}` to the URLconf.")
+        fix = f"path('', include('social_django.urls', namespace={namespace!r}))"
+        yield error("E005", "The URLs of python-social-auth are not mounted.", f"Add `{fix}` to the URLconf.")
 
 
 def _provider() -> Found:
     given = str(getattr(settings, "EPROSPERA_BASE_URL", conf.EPROSPERA_BASE_URL))
-    hint = "Set EPROSPERA_BASE_URL to scheme and host only, like 'https://portal.eprospera.com'."
+    hint = "Set EPROSPERA_BASE_URL to an origin such as 'https://portal.eprospera.com'."
     try:
         parts = urlsplit(given)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -104,12 +106,13 @@ def _provider() -> Found:
         or parts.fragment
         or given != given.strip()
     ):
-        yield error("E006", "EPROSPERA_BASE_URL is not an origin.", hint)
+        yield error("E006", "EPROSPERA_BASE_URL must be an origin: a scheme and a host, without a path.", hint)
     elif parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        hint = "Use https. Plain http is for a sandbox on this machine."
-        yield error("E007", "EPROSPERA_BASE_URL is plain http: tokens would travel readable.", hint)
+        hint = "Use https. Plain http is allowed for a sandbox on this machine only."
+        yield error("E007", "EPROSPERA_BASE_URL uses plain http: tokens would be sent unencrypted.", hint)
     if conf.EPROSPERA_TOKEN_AUTH_METHOD not in AUTH_METHODS:
-        yield error("E008", "EPROSPERA_TOKEN_AUTH_METHOD is unknown.", f"Set it to one of: {', '.join(AUTH_METHODS)}.")
+        text = f"EPROSPERA_TOKEN_AUTH_METHOD must be one of {', '.join(AUTH_METHODS)}, not {conf.EPROSPERA_TOKEN_AUTH_METHOD}."
+        yield error("E008", text, "Leave it out for the default, client_secret_basic.")
 
 
 def _values() -> Found:
@@ -124,11 +127,11 @@ def _values() -> Found:
         if isinstance(value, timedelta):
             value = value.total_seconds()
         if isinstance(value, (int, float)) and (value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
-            yield error("E010", f"{name} has to be greater.", str(inspect.getdoc(member)))
+            yield error("E010", f"{name} must be greater than zero, not {value:g}.", str(inspect.getdoc(member)))
     unknown = sorted(set(_valid(lambda: conf.EPROSPERA_USER_FIELDS) or ()) - set(_USER_FIELDS))
     if unknown:
-        text = f"EPROSPERA_USER_FIELDS names what is not copied: {', '.join(unknown)}."
-        yield error("E009", text, f"Choose from: {', '.join(_USER_FIELDS)}.")
+        text = f"EPROSPERA_USER_FIELDS contains unknown fields: {', '.join(unknown)}."
+        yield error("E009", text, f"Allowed are: {', '.join(_USER_FIELDS)}.")
 
 
 def _lease() -> Found:
@@ -140,15 +143,15 @@ def _lease() -> Found:
         and deadline is not None
         and lease < budget + timedelta(seconds=deadline)
     ):
-        text = "EPROSPERA_REFRESH_LEASE is shorter than EPROSPERA_REFRESH_BUDGET and EPROSPERA_DEADLINE together."
-        hint = "Lengthen it: else a second process refreshes while the first still waits, and the token is spent twice."
+        text = "EPROSPERA_REFRESH_LEASE must be at least EPROSPERA_REFRESH_BUDGET plus EPROSPERA_DEADLINE."
+        hint = "Lengthen it. Otherwise a second process refreshes while the first still waits, and the token is used twice."
         yield error("E011", text, hint)
 
 
 def _storage() -> Found:
     if conf.EPROSPERA_STORAGE not in settings.STORAGES:
-        text = f"EPROSPERA_STORAGE is {conf.EPROSPERA_STORAGE!r}, which STORAGES does not define."
-        yield error("E012", text, "Define it there, or leave the setting out to use 'default'.")
+        text = f"EPROSPERA_STORAGE is {conf.EPROSPERA_STORAGE!r}, which is not an alias in STORAGES."
+        yield error("E012", text, "Define the alias, or leave the setting out to use 'default'.")
 
 
 def _scope() -> Found:
@@ -157,20 +160,22 @@ def _scope() -> Found:
         return
     if isinstance(given, str):
         given = given.split()
-    if not isinstance(given, Iterable) or not all(isinstance(scope, str) for scope in given):
-        hint = "Give a list of scopes, or one text with spaces between them."
-        yield error("E013", "SOCIAL_AUTH_EPROSPERA_SCOPE is neither.", hint)
+    wrong = (
+        [type(scope).__name__ for scope in given if not isinstance(scope, str)] if isinstance(given, Iterable) else None
+    )
+    if wrong is None or wrong:
+        found = type(given).__name__ + (f" that contains {wrong[0]}" if wrong else "")
+        text = f"SOCIAL_AUTH_EPROSPERA_SCOPE must be a list of scope names or a space-separated string, not {found}."
+        yield error("E013", text, "For example: ['openid', 'profile', 'email', 'offline_access'].")
         return
     scopes = [word for scope in given for word in scope.split()]
     unknown = sorted(set(scopes) - set(LABELS))
     if unknown:
-        text = f"SOCIAL_AUTH_EPROSPERA_SCOPE has scopes that e-Próspera does not know: {', '.join(unknown)}."
-        yield warning("W001", text, f"It refuses such a sign-in. It knows: {', '.join(LABELS)}.")
+        text = f"SOCIAL_AUTH_EPROSPERA_SCOPE contains scopes that e-Próspera does not know: {', '.join(unknown)}."
+        yield warning("W001", text, f"The provider refuses such a sign-in. It knows: {', '.join(LABELS)}.")
     if OFFLINE_ACCESS not in scopes:
-        text = (
-            f"SOCIAL_AUTH_EPROSPERA_SCOPE lacks {OFFLINE_ACCESS}: data can be fetched for an hour after a sign-in only."
-        )
-        yield warning("W002", text, f"Add {OFFLINE_ACCESS!r}, or silence this if that is what you want.")
+        text = f"SOCIAL_AUTH_EPROSPERA_SCOPE does not contain {OFFLINE_ACCESS}: access ends an hour after each sign-in."
+        yield warning("W002", text, f"Add {OFFLINE_ACCESS!r}, or silence this warning if that is intended.")
 
 
 def _pipeline() -> Found:
@@ -180,12 +185,12 @@ def _pipeline() -> Found:
         or ()
     )
     if _STEP in steps and any(steps.index(step) > steps.index(_STEP) for step in _USER_STEPS if step in steps):
-        hint = f"Move it behind {', '.join(_USER_STEPS)}; or leave it out: then the backend adds it at the end."
-        yield warning("W003", f"{_STEP} comes too early in the pipeline.", hint)
+        hint = f"Move it after {', '.join(_USER_STEPS)}, or remove it: the backend then adds it at the end."
+        yield warning("W003", f"{_STEP} comes before the user exists in the pipeline.", hint)
 
 
 def _unknown() -> Found:
     names = sorted(name for name in dir(settings) if name.startswith("EPROSPERA_") and not hasattr(Conf, name))
     if names:
-        hint = "Mistyped? It has no effect here. A setting of your own is better called something else."
-        yield warning("W006", f"Not settings of this package: {', '.join(names)}.", hint)
+        hint = "Correct the spelling, or choose a name without this prefix for a setting of your own."
+        yield warning("W006", f"Unknown settings: {', '.join(names)}.", hint)

@@ -1,4 +1,4 @@
-"""`{% load eprospera %}`: the button that begins a sign-in."""
+"""Template tags: `{% load eprospera %}` provides the sign-in button."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def eprospera_sign_in(
     prompt: str = "",
     max_age: int | None = None,
 ) -> dict[str, Any]:
-    """The button as a form: `{% eprospera_sign_in %}`, `{% eprospera_sign_in next="/x/" label=_("Join") prompt="consent" %}`.
+    """Render the sign-in button as a form: `{% eprospera_sign_in next="/x/" label=_("Join") prompt="consent" %}`.
 
-    `next` is where the sign-in leads, without it the page's own `?next=`; only places on this site. `prompt` is `consent`
-    (choose again what to share) or `login` (sign in afresh), `max_age` how many seconds ago one may have signed in.
+    `next` is the local URL to return to; the default is `next` in the page's query string. `prompt` is `consent` (choose
+    again what to share) or `login` (enter credentials again). `max_age` is the age in seconds up to which an earlier
+    sign-in at the provider is accepted.
     """
     request = context.get("request")
     if not next and request is not None:

@@ -1,1 +1,1 @@
-"""`python -m example_project.demo`: sandbox, example site and task worker, started together and stopped together."""
+"""`python -m example_project.demo`: sandbox, example site and task worker as one command."""

@@ -1,4 +1,4 @@
-"""What happens at `make demo`: prepare, start, wait until healthy, say where it is, stop at Ctrl-C."""
+"""The command behind `make demo`: starts the processes, prints their addresses, and stops them at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--home", type=Path, default=_ROOT / ".demo", help="where it keeps its data (default: .demo)")
     given = parser.parse_args(arguments)
     if given.port == given.sandbox_port:
-        parser.error(f"Site and sandbox need a port each, and both are to use {given.port}.")
+        parser.error(f"--port and --sandbox-port must differ, and both are {given.port}.")
     for port, name in ((given.sandbox_port, "SANDBOX_PORT"), (given.port, "PORT")):
         if obstacle := _obstacle(port):
             _say(f"Port {port} cannot be used: {obstacle}. Choose another one: make demo {name}=…", error=True)
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     except Ended as problem:
         _say(f"{problem}\nThe demo has stopped.", error=True)
         return 1
-    _say("Stopped. Your data is kept: `make demo` goes on with it, `make demo-reset` forgets it.")
+    _say("Stopped. Your data is kept for the next `make demo`. `make demo-reset` deletes it.")
     return 0
 
 
@@ -51,14 +51,14 @@ def _run(port: int, sandbox_port: int, home: Home, stop: threading.Event) -> Non
     environment = home.environment(os.environ)
     python, manage = sys.executable, str(_ROOT / "manage.py")
     if home.is_new:
-        _say("First run: making keys, a database and a reviewer …")
+        _say("First run: creating keys, a database and a reviewer …")
     with Processes() as children:
 
         def start(name: str, *command: str) -> None:
             children.start(name, [python, *command], log=home.log(name.replace(" ", "-")), environment=environment)
 
         def do(*command: str, **more: str) -> None:
-            # Nothing that follows is started after Ctrl-C, and a command that Ctrl-C reached has not failed.
+            # After Ctrl-C nothing more is started, and a command that Ctrl-C interrupted has not failed.
             if not stop.is_set():
                 done = subprocess.run(  # noqa: S603 - our own commands
                     [python, manage, *command], env=environment | more, capture_output=True, text=True, check=False
@@ -109,11 +109,11 @@ def _obstacle(port: int) -> str:
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
-                # As servers do: a port whose last connections are still fading away is free.
+                # As servers do: a port with connections in TIME_WAIT is free.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((address, port))
         except OSError as problem:
-            # A machine without IPv6 has no ::1; that is no obstacle.
+            # A machine without IPv6 has no ::1, which is fine.
             if family is socket.AF_INET or problem.errno == errno.EADDRINUSE:
                 return (problem.strerror or str(problem)).lower()
     return ""

@@ -1,4 +1,4 @@
-"""Where does the demo keep what it makes up at its first run? In one directory that only its owner can read. No Django."""
+"""The demo's data directory, with the secrets that the first run creates. Readable by its owner only. No Django."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ REVIEWER: Final = "reviewer"
 
 
 class Home:
-    """The demo's directory: `secrets.json`, and for each port of the sandbox database, sealed files, state and logs.
+    """Directory of `secrets.json`, and per sandbox port of a database, sealed files, the sandbox's state, and logs.
 
-    The sandbox's address is its identity as a provider (`iss`), so accounts of one port would be foreign to another.
+    The sandbox's address is its issuer, so accounts created on one port do not exist on another.
     """
 
     def __init__(self, path: Path, *, sandbox_port: int) -> None:
@@ -41,7 +41,7 @@ class Home:
         return self.data / "logs" / f"{name}.log"
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of the example site. A DATABASE_URL of the caller is respected."""
+        """Return the environment of the example site. `DATABASE_URL` in `given` has precedence."""
         return {
             **given,
             "DJANGO_SETTINGS_MODULE": "example_project.settings",
@@ -53,7 +53,7 @@ class Home:
             "DATABASE_URL": given.get("DATABASE_URL") or f"sqlite:///{self.data / 'site.sqlite3'}",
             "FIELD_ENCRYPTION_KEY": self.secrets["field_encryption_key"],
             "SECRET_KEY": self.secrets["secret_key"],
-            "DEBUG": "",  # whatever goes wrong, no page shows settings or local variables
+            "DEBUG": "",  # no error page shows settings or local variables
             "ALLOWED_HOSTS": "localhost,127.0.0.1",
             "MEDIA_ROOT": str(self.data / "media"),
             "TASK_BACKEND": "django_tasks_db.DatabaseBackend",
@@ -66,7 +66,7 @@ class Home:
             "client_secret": secrets.token_urlsafe(32),
             "reviewer_password": "-".join(secrets.token_hex(2) for _ in range(4)),
         }
-        # Written whole or not at all: a first run that is interrupted is a first run again.
+        # Written completely or not at all, so that an interrupted first run can be repeated.
         part = self.path / "secrets.json.part"
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(made, file)

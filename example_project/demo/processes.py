@@ -1,4 +1,4 @@
-"""How are several processes run as one? All start, all are healthy, or all stop; each is ended by its own pid. No Django."""
+"""A group of child processes: when one ends or fails to start, all are stopped. No Django."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ended", "Processes"]
 
-_PATIENCE = 15.0  # seconds that a process has for leaving before it is killed
+_PATIENCE = 15.0  # seconds from SIGTERM to SIGKILL
 
 
 class Ended(Exception):
@@ -32,7 +32,7 @@ class _Child:
 
 
 class Processes:
-    """`with Processes() as children:` — whatever ends the block, nothing of it goes on running."""
+    """Context manager that stops all its processes when the block ends."""
 
     def __init__(self) -> None:
         self.children: list[_Child] = []
@@ -41,7 +41,7 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The last started leaves first: the worker before the site, the site before its provider.
+        # In reverse order: the worker before the site, the site before its provider.
         for child in reversed(self.children):
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
@@ -54,7 +54,7 @@ class Processes:
                 child.process.wait()
 
     def start(self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> None:
-        """Start a process that writes to `log` and does not see the terminal's Ctrl-C: we tell it to stop."""
+        """Start a process that writes to `log`, in a session of its own: the terminal's Ctrl-C does not reach it."""
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own commands
                 command,
@@ -67,7 +67,7 @@ class Processes:
         self.children.append(_Child(name, log, process))
 
     def wait_until_healthy(self, url: str, *, seconds: float, stop: threading.Event) -> None:
-        """Wait until `url` answers. Raises Ended when a process ends meanwhile, or when it takes longer."""
+        """Wait until `url` answers. Raises Ended when a process ends, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while not stop.is_set() and not _answers(url):
             self.check()
@@ -76,7 +76,7 @@ class Processes:
             stop.wait(0.1)
 
     def check(self) -> None:
-        """Raise Ended when one of the processes is gone."""
+        """Raise Ended if one of the processes has ended."""
         for child in self.children:
             code = child.process.poll()
             if code is not None:

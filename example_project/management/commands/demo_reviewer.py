@@ -1,4 +1,4 @@
-"""Makes the demo's reviewer: may see and decide KYC reviews, and nothing more. Not for a real site."""
+"""Create the demo's reviewer, who may see and decide KYC reviews and nothing else. Not for real sites."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
-    """`manage.py demo_reviewer NAME`, with the password in the environment: arguments can be read by other users."""
+    """`manage.py demo_reviewer NAME`. The password is in the environment, since other users can read arguments."""
 
-    help = "Makes (or mends) a reviewer whose password is in the environment variable REVIEWER_PASSWORD."
+    help = "Create or update a reviewer whose password is in the environment variable REVIEWER_PASSWORD."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the user name."""
+        """Add the user name."""
         parser.add_argument("username")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Make the user, set the password, give the permissions."""
+        """Create or update the user. Raises CommandError without a password."""
         password = os.environ.get("REVIEWER_PASSWORD", "")
         if not password:
             raise CommandError("Set REVIEWER_PASSWORD in the environment.")
