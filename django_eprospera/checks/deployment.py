@@ -38,7 +38,7 @@ def check_keys_in_use(*, databases: Sequence[str] | None = None, **_: Any) -> li
     for alias in databases or ():
         for key_id, counts in census(alias).items():
             if not key_id:
-                hint = "They were written without the model. `eprospera_rotate_keys` lists the rows: save them through the model."
+                hint = "`eprospera_rotate_keys` lists the rows. Save them through the model."
                 found.append(error("E021", f"Sealed columns in database {alias!r} contain plain text: {counts}.", hint))
                 continue
             opens = key_id in held.key_ids or not (counts.values or counts.files)

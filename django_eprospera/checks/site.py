@@ -72,7 +72,9 @@ def _client() -> Found:
         ("SOCIAL_AUTH_EPROSPERA_SECRET", conf.client_secret),
     ):
         if not value:
-            hint = "Set it to the value that the provider issued for this site. `eprospera-sandbox` prints the values it accepts."
+            hint = (
+                "Set it to the value that the provider issued. `eprospera-sandbox` prints the values that it accepts."
+            )
             yield error("E003", f"{setting} is missing.", hint)
 
 
