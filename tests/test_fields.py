@@ -434,6 +434,18 @@ def test_a_copy_made_without_reading_is_refused_and_writes_over_nobody(adding):
     assert Notebook.objects.count() == 2
 
 
+@pytest.mark.parametrize("key", ["same", "new"])
+def test_a_value_that_does_not_open_is_not_written_into_a_new_row(key):
+    row = Notebook.objects.create(**FULL)
+    plant(row, "not sealed")
+    again = fresh(row)
+    Notebook.objects.all().delete()
+    again.pk, again._state.adding = row.pk if key == "same" else uuid.uuid4(), True
+    with refused(SealedValueError, match=r"notebook\.Notebook\.owner of row .* does not open"):
+        again.save()
+    assert not Notebook.objects.exists()
+
+
 def test_a_pickle_holds_no_value_and_opens_again():
     row = fresh(Notebook.objects.create(**FULL))
     row.owner, row.facts  # noqa: B018 - now they are open

@@ -13,7 +13,20 @@ from django.utils import timezone
 from django_eprospera.models import Connection
 from tests.sandbox_process import ALL_SCOPES, ANA, JOSE, LUCIA, MIRJAM, OTTO, SAMUEL
 
+TOKEN = "/api/oauth/token"
+REFRESH = {"grant_type": "refresh_token"}
 PERSONAS = (LUCIA, SAMUEL, MIRJAM, OTTO, ANA, JOSE)
+
+
+def works(provider, token):
+    return provider.get("/api/v1/me/natural-person/residency", token).status_code == 200
+
+
+def make_due(connection):
+    """Let the access token be over and the pause after a failure too."""
+    Connection.objects.filter(pk=connection.pk).update(
+        access_token_expires_at=timezone.now() - timedelta(seconds=1), refresh_not_before=None
+    )
 
 
 @pytest.fixture

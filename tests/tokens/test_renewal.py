@@ -24,22 +24,9 @@ from django_eprospera.provider.grants import TokenAnswer
 from django_eprospera.signals import grant_lost
 from django_eprospera.tokens import access_token, keep_alive, spool, sweep_spool
 from tests.sandbox_process import ALL_SCOPES
+from tests.tokens.conftest import REFRESH, TOKEN, make_due, works
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-TOKEN = "/api/oauth/token"
-REFRESH = {"grant_type": "refresh_token"}
-
-
-def works(provider, token):
-    return provider.get("/api/v1/me/natural-person/residency", token).status_code == 200
-
-
-def make_due(connection):
-    """Let the access token be over and the pause after a failure too."""
-    Connection.objects.filter(pk=connection.pk).update(
-        access_token_expires_at=timezone.now() - timedelta(seconds=1), refresh_not_before=None
-    )
 
 
 def test_a_valid_token_is_handed_out_without_asking_the_provider(provider, connect):
@@ -419,19 +406,6 @@ class TestTheProviderIsUnavailable:
 
 
 class TestInsideATransaction:
-    def test_a_rotated_token_stays_although_the_caller_rolls_back(self, provider, connect):
-        connection = connect()
-        if database.vendor == "sqlite":
-            with pytest.raises(RefreshRefused, match="Nothing was spent"), transaction.atomic():
-                access_token(connection)
-            assert provider.control("stats")["refresh_requests"] == 0
-        else:
-            with transaction.atomic():
-                token = access_token(connection)
-                transaction.set_rollback(True)
-            assert Connection.objects.get().access_token == token
-        assert works(provider, access_token(connection))
-
     def test_a_row_that_the_caller_has_locked_is_refused_before_the_token_is_spent(self, provider, connect):
         connection = connect()
         with transaction.atomic():
