@@ -25,11 +25,7 @@ class LegalEntityAdmin(FactsAdmin):
     list_display = ("entity_id", "type", "permit_number", "shared_by", "updated_at")
     list_filter = ("type",)
     ordering: ClassVar[Any] = ("-updated_at",)
-    groups: ClassVar[Any] = (
-        (_("Company"), ("name", "extension", "type", "option_id", "entity_id", "resident_permit_number")),
-        (_("Life"), ("formation_date", "registration_date", "dissolution_date", "created_at", "updated_at")),
-        (_("Principal office"), ("principal_office_address",)),
-    )
+    groups = (*LegalEntity.sections(), (_("Freshness"), ("updated_at",)))
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Count with the list who shares each company now."""

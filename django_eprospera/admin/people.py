@@ -48,10 +48,7 @@ class NaturalPersonAdmin(ConnectionFactsAdmin):
     """Personal details, masked."""
 
     list_display = ("user", "permit_number", "link")
-    groups: ClassVar[Any] = (
-        (_("Person"), ("name", "given_name", "surname", "date_of_birth", "sex", "country_of_birth", "citizenships")),
-        (_("Permit and contact"), ("resident_permit_number", "phone_number", "address")),
-    )
+    groups = NaturalPerson.sections()
 
     @admin.display(description=_("resident permit number"))
     def permit_number(self, obj: NaturalPerson) -> str:
@@ -64,12 +61,7 @@ class ResidencyAdmin(ConnectionFactsAdmin):
     """Residency, masked."""
 
     list_display = ("user", "link")
-    groups: ClassVar[Any] = (
-        (
-            _("Residency"),
-            ("residency_type", "effective_date", "termination_date", "was_ever_resident", "version"),
-        ),
-    )
+    groups = Residency.sections()
 
 
 @admin.register(IdVerification)
@@ -77,7 +69,7 @@ class IdVerificationAdmin(ConnectionFactsAdmin):
     """Identity check, masked, with its pictures."""
 
     list_display = ("user", "pictures", "link")
-    groups: ClassVar[Any] = ((_("Identity check"), ("status", "kind", "document_type", "date", "verification_id")),)
+    groups = IdVerification.sections()
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Read the pictures' rows together with the list."""

@@ -22,37 +22,18 @@ from django_eprospera.models import Review, VerificationImage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.db.models import Model
     from django.utils.functional import _StrPromise
 
     from django_eprospera.models import Decision
+    from django_eprospera.models.facts import FactsModel
 
 __all__ = ["Picture", "context_of", "viewed_fields"]
 
-# The order in which a reviewer compares: who it is, then what the document says.
-_PERSON: Final = (
-    "name",
-    "given_name",
-    "surname",
-    "date_of_birth",
-    "sex",
-    "country_of_birth",
-    "citizenships",
-    "resident_permit_number",
-    "phone_number",
-    "address",
-)
-_RESIDENCY: Final = ("residency_type", "effective_date", "termination_date", "was_ever_resident", "version")
-_CHECK: Final = ("document_type", "status", "date", "kind")
-_ENTITY: Final = (
-    "name",
-    "extension",
-    "type",
-    "resident_permit_number",
-    "formation_date",
-    "registration_date",
-    "dissolution_date",
-    "principal_office_address",
+# Attributes of PersonFacts, in the order in which a reviewer compares them.
+_PERSON_PARTS: Final[tuple[tuple[str, _StrPromise], ...]] = (
+    ("person", gettext_lazy("Person")),
+    ("verification", gettext_lazy("Identity check")),
+    ("residency", gettext_lazy("Residency")),
 )
 _WORST_FIRST: Final = (Outcome.FAIL, Outcome.WARN, Outcome.PASS)
 _NO_BACK: Final[dict[str, _StrPromise]] = {
@@ -87,27 +68,21 @@ def context_of(
         context["pictures"] = [_picture(facts, kind, admin_name, unmasked=unmasked) for kind in VerificationImage.Kind]
         context["freshness"] = freshness(facts.connection)
     elif facts:
-        context["sections"] = [Section(_("Company"), rows(facts.entity, _ENTITY, unmasked=unmasked))]
+        context["sections"] = [
+            Section(_("Company"), rows(facts.entity, facts.entity.review_names(), unmasked=unmasked))
+        ]
         context["documents"] = [_document(document, admin_name, unmasked=unmasked) for document in facts.documents]
         context["sharing"] = [_sharing(consent.connection) for consent in facts.consents]
     return context
 
 
 def viewed_fields(facts: PersonFacts | EntityFacts) -> list[str]:
-    """Names of the sealed fields that an unmasked page shows: what its audit entry says."""
+    """Return the names of the sealed fields that an unmasked page shows, for its audit entry."""
     if isinstance(facts, EntityFacts):
-        return [f"entity.{name}" for name in sealed_names(type(facts.entity), _ENTITY)]
-    parts: tuple[tuple[str, Model | None, tuple[str, ...]], ...] = (
-        ("person", facts.person, _PERSON),
-        ("residency", facts.residency, _RESIDENCY),
-        ("verification", facts.verification, _CHECK),
-    )
-    return [
-        f"{prefix}.{name}"
-        for prefix, instance, names in parts
-        if instance
-        for name in sealed_names(type(instance), names)
-    ]
+        shown: list[tuple[str, FactsModel]] = [("entity", facts.entity)]
+    else:
+        shown = [(part, row) for part, _title in _PERSON_PARTS if (row := getattr(facts, part))]
+    return [f"{part}.{name}" for part, row in shown for name in sealed_names(type(row), row.review_names())]
 
 
 def _name(facts: PersonFacts | EntityFacts | None) -> str:
@@ -120,13 +95,9 @@ def _name(facts: PersonFacts | EntityFacts | None) -> str:
 
 
 def _person_sections(facts: PersonFacts, *, unmasked: bool) -> Iterator[Section]:
-    parts: tuple[tuple[str, Model | None, tuple[str, ...]], ...] = (
-        (_("Person"), facts.person, _PERSON),
-        (_("Identity check"), facts.verification, _CHECK),
-        (_("Residency"), facts.residency, _RESIDENCY),
-    )
-    for title, instance, names in parts:
-        yield Section(title, rows(instance, names, unmasked=unmasked) if instance else ())
+    for part, title in _PERSON_PARTS:
+        instance: FactsModel | None = getattr(facts, part)
+        yield Section(str(title), rows(instance, instance.review_names(), unmasked=unmasked) if instance else ())
 
 
 def _picture(facts: PersonFacts, kind: VerificationImage.Kind, admin_name: str, *, unmasked: bool) -> Picture:

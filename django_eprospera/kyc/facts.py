@@ -41,33 +41,8 @@ __all__ = [
 
 UNREADABLE: Final = {"unreadable": True}
 
-_PERSON_IDENTITY: Final = (
-    "name",
-    "given_name",
-    "surname",
-    "resident_permit_number",
-    "date_of_birth",
-    "country_of_birth",
-    "citizenships",
-    "sex",
-)
-_PERSON_REST: Final = ("address", "phone_number")
-_RESIDENCY: Final = ("was_ever_resident", "effective_date", "termination_date", "residency_type", "version")
-_CHECK_IDENTITY: Final = ("verification_id", "kind", "document_type", "status")
-_ENTITY_IDENTITY: Final = (
-    "entity_id",
-    "option_id",
-    "type",
-    "name",
-    "extension",
-    "name_starts_with_extension",
-    "resident_permit_number",
-    "formation_date",
-    "registration_date",
-    "dissolution_date",
-)
-_ENTITY_REST: Final = ("principal_office_address", "created_at")
-_DOCUMENT: Final = ("document_id", "name", "slug", "version", "created_at", "digest", "error")
+# What the stored file of a document is.
+_FILE: Final = ("digest", "error")
 
 
 @dataclass(frozen=True)
@@ -83,8 +58,8 @@ class PersonFacts:
     def identity(self) -> dict[str, Any]:
         """Who the person is, and by which document that was checked."""
         return {
-            "person": _values(self.person, _PERSON_IDENTITY),
-            "identity_check": _values(self.verification, _CHECK_IDENTITY),
+            "person": _values(self.person, NaturalPerson.fact_names(identifies=True)),
+            "identity_check": _values(self.verification, IdVerification.fact_names(identifies=True)),
             "pictures": {kind: _value(picture, "digest") for kind, picture in sorted(self.pictures.items())},
         }
 
@@ -95,9 +70,9 @@ class PersonFacts:
             "issuer": self.connection.issuer,
             "sub": self.connection.sub,
             "scopes": sorted(self.connection.scopes),
-            "contact": _values(self.person, _PERSON_REST),
-            "residency": _values(self.residency, _RESIDENCY),
-            "identity_check_date": _values(self.verification, ("date",)),
+            "contact": _values(self.person, NaturalPerson.fact_names(identifies=False)),
+            "residency": _values(self.residency, Residency.fact_names()),
+            "identity_check_date": _values(self.verification, IdVerification.fact_names(identifies=False)),
             "freshness": _freshness([self.connection]),
         }
 
@@ -112,15 +87,15 @@ class EntityFacts:
 
     def identity(self) -> dict[str, Any]:
         """Which company it is, and whether it exists."""
-        return {"entity": _values(self.entity, _ENTITY_IDENTITY)}
+        return {"entity": _values(self.entity, LegalEntity.fact_names(identifies=True))}
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, as plain JSON types."""
         return {
             "identity": self.identity(),
             "issuer": self.entity.issuer,
-            "office": _values(self.entity, _ENTITY_REST),
-            "documents": [_values(document, _DOCUMENT) for document in self.documents],
+            "office": _values(self.entity, LegalEntity.fact_names(identifies=False)),
+            "documents": [_values(document, (*EntityDocument.fact_names(), *_FILE)) for document in self.documents],
             "shared_by": sorted(consent.connection.sub for consent in self.consents),
             "freshness": _freshness([consent.connection for consent in self.consents]),
         }

@@ -1,8 +1,9 @@
-"""Legal entities, who shares them with us, and their documents. One entity may be shared by several people."""
+"""Companies (the provider's legal entities), the people who share them, and their documents."""
 
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar, Final
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -12,18 +13,37 @@ from django_eprospera.fields import (
     SealedDateField,
     SealedDateTimeField,
     SealedJSONField,
-    SealedModel,
     SealedTextField,
     normalise_digits,
 )
 from django_eprospera.models.connection import Connection
+from django_eprospera.models.facts import Fact, FactsModel
 from django_eprospera.models.person import StoredFile
 
 __all__ = ["EntityConsent", "EntityDocument", "LegalEntity"]
 
+_COMPANY: Final = _("Company")
+_LIFE: Final = _("Life")
+_OFFICE: Final = _("Principal office")
 
-class LegalEntity(SealedModel):
-    """`me/legal-entities/{id}`: a company, as the provider describes it."""
+
+class LegalEntity(FactsModel):
+    """A company, which several people may share: `me/legal-entities/{id}`."""
+
+    FACTS: ClassVar = (
+        Fact("name", _COMPANY, identifies=True),
+        Fact("extension", _COMPANY, identifies=True),
+        Fact("name_starts_with_extension", identifies=True),
+        Fact("type", _COMPANY, identifies=True),
+        Fact("option_id", _COMPANY, identifies=True, for_review=False),
+        Fact("entity_id", _COMPANY, identifies=True, for_review=False, source="id"),
+        Fact("resident_permit_number", _COMPANY, identifies=True),
+        Fact("formation_date", _LIFE, identifies=True),
+        Fact("registration_date", _LIFE, identifies=True),
+        Fact("dissolution_date", _LIFE, identifies=True),
+        Fact("created_at", _LIFE, for_review=False),
+        Fact("principal_office_address", _OFFICE),
+    )
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     issuer = models.CharField(max_length=255)
@@ -52,13 +72,13 @@ class LegalEntity(SealedModel):
 
     @property
     def display_name(self) -> str:
-        """Name and extension in the order in which the company writes them (docs/provider.md#me-answers)."""
+        """Name and extension, in the order that the company uses (docs/provider.md#me-answers)."""
         parts = [self.extension, self.name] if self.name_starts_with_extension else [self.name, self.extension]
         return " ".join(part for part in parts if part)
 
 
 class EntityConsent(models.Model):
-    """A person shares an entity with us. Withdrawn, it stops use at once; its data is erased on schedule."""
+    """A person's consent to share a company. Withdrawal stops its use at once; `prune` erases the data later."""
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="entity_consents")
     entity = models.ForeignKey(LegalEntity, models.CASCADE, related_name="consents")
@@ -74,8 +94,16 @@ class EntityConsent(models.Model):
         return f"{self.entity} – {self.connection}"
 
 
-class EntityDocument(StoredFile):
-    """`me/legal-entities/{id}/documents`: one document of an entity, and its file."""
+class EntityDocument(StoredFile, FactsModel):
+    """A document of a company, with its file: `me/legal-entities/{id}/documents`."""
+
+    FACTS: ClassVar = (
+        Fact("document_id", source="id"),
+        Fact("name"),
+        Fact("slug"),
+        Fact("version"),
+        Fact("created_at"),
+    )
 
     entity = models.ForeignKey(LegalEntity, models.CASCADE, related_name="documents")
     document_id = models.UUIDField(_("document ID"))

@@ -1,8 +1,9 @@
-"""What the provider says of a person: details, residency, identity check. Every personal datum is sealed."""
+"""Facts about a person, encrypted: personal details, residency, identity check with its pictures."""
 
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar, Final
 
 from django.db import models
 from django.utils import timezone
@@ -18,12 +19,31 @@ from django_eprospera.fields import (
     normalise_digits,
 )
 from django_eprospera.models.connection import Connection
+from django_eprospera.models.facts import Fact, FactsModel
 
 __all__ = ["IdVerification", "NaturalPerson", "Residency", "StoredFile", "VerificationImage"]
 
+_PERSON: Final = _("Person")
+_PERMIT: Final = _("Permit and contact")
+_RESIDENCY: Final = _("Residency")
+_CHECK: Final = _("Identity check")
 
-class NaturalPerson(SealedModel):
-    """`me/natural-person`: who the person is."""
+
+class NaturalPerson(FactsModel):
+    """Personal details: `me/natural-person`."""
+
+    FACTS: ClassVar = (
+        Fact("name", _PERSON, identifies=True),
+        Fact("given_name", _PERSON, identifies=True),
+        Fact("surname", _PERSON, identifies=True),
+        Fact("date_of_birth", _PERSON, identifies=True),
+        Fact("sex", _PERSON, identifies=True),
+        Fact("country_of_birth", _PERSON, identifies=True),
+        Fact("citizenships", _PERSON, identifies=True),
+        Fact("resident_permit_number", _PERMIT, identifies=True),
+        Fact("phone_number", _PERMIT),
+        Fact("address", _PERMIT),
+    )
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     connection = models.OneToOneField(Connection, models.CASCADE, related_name="natural_person")
@@ -47,13 +67,21 @@ class NaturalPerson(SealedModel):
         return f"{self._meta.verbose_name} {self.pk}"
 
 
-class Residency(SealedModel):
-    """`me/natural-person/residency`: whether the person is a resident now, and was ever."""
+class Residency(FactsModel):
+    """Present and past residency: `me/natural-person/residency`."""
+
+    FACTS: ClassVar = (
+        Fact("residency_type", _RESIDENCY, source="active.residency_type"),
+        Fact("effective_date", _RESIDENCY, source="active.effective_date"),
+        Fact("termination_date", _RESIDENCY, source="active.termination_date"),
+        Fact("was_ever_resident", _RESIDENCY),
+        Fact("version", _RESIDENCY, source="active.version"),
+    )
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     connection = models.OneToOneField(Connection, models.CASCADE, related_name="residency")
     was_ever_resident = SealedJSONField(_("was ever a resident"), label="residency.was_ever_resident")
-    # Null when there is no residency now.
+    # These are null if there is no residency now.
     effective_date = SealedDateTimeField(_("since"), label="residency.effective_date", null=True)
     termination_date = SealedDateTimeField(_("until"), label="residency.termination_date", null=True)
     residency_type = SealedTextField(_("type"), label="residency.residency_type", null=True)
@@ -68,15 +96,23 @@ class Residency(SealedModel):
 
     @property
     def is_active(self) -> bool:
-        """There is a residency, and it has not ended yet (docs/provider.md#me-answers)."""
+        """Whether there is a residency that has not ended (docs/provider.md#me-answers)."""
         if self.residency_type is None:
             return False
         ends = self.termination_date
         return ends is None or ends > timezone.now()
 
 
-class IdVerification(SealedModel):
-    """`me/natural-person/id-verification`: the latest approved identity check."""
+class IdVerification(FactsModel):
+    """The latest approved identity check: `me/natural-person/id-verification`."""
+
+    FACTS: ClassVar = (
+        Fact("document_type", _CHECK, identifies=True),
+        Fact("status", _CHECK, identifies=True),
+        Fact("date", _CHECK),
+        Fact("kind", _CHECK, identifies=True),
+        Fact("verification_id", _CHECK, identifies=True, for_review=False, source="id"),
+    )
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     connection = models.OneToOneField(Connection, models.CASCADE, related_name="id_verification")
@@ -95,7 +131,7 @@ class IdVerification(SealedModel):
 
 
 class StoredFile(SealedModel):
-    """A file of the provider, sealed in the storage; only `documents` writes and opens it."""
+    """A file of the provider, encrypted in the storage. Only the module `documents` writes and reads it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     storage_name = models.CharField(max_length=255, blank=True, editable=False)

@@ -1,12 +1,11 @@
-"""How do the answers about companies become rows: which are shared, what they are, their documents?
+"""Storage of the answers about companies: consents, facts, documents.
 
-An entity may be shared by several people, so several syncs may write it; each write locks its row. Consent is per person.
+Several people may share a company, so several syncs may write it, and each write locks its row. Consent is per person.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db import router, transaction
 from django.utils import timezone
@@ -15,7 +14,7 @@ from django_eprospera import documents
 from django_eprospera.errors import ClientRejected, DocumentError, NotFound, ProviderUnavailable, SealedValueError
 from django_eprospera.models import EntityConsent, EntityDocument, LegalEntity, ResourceState
 from django_eprospera.signals import entity_consent_withdrawn
-from django_eprospera.sync.rows import Pulled, lock, note, update, write
+from django_eprospera.sync.rows import Pulled, lock, note, update, values_of, write
 from django_eprospera.sync.schedule import failure_code
 
 if TYPE_CHECKING:
@@ -29,12 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["entity_documents", "legal_entities", "withdraw_all"]
 
 _RESOURCE = ResourceState.Resource
-# What goes wrong with one company and leaves the others worth asking about.
+# Failures of one company, after which the others are still requested.
 _ONE_COMPANY = (ProviderUnavailable, ClientRejected, SealedValueError)
+# Facts that change together with the document's file.
+_OF_FILE: Final = ("version", "created_at")
 
 
 def legal_entities(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
-    """Which companies are shared now, and the facts of each. One that is not listed any more is withdrawn at once."""
+    """Fetch and store the shared companies with their facts. Consent to a company that is not listed ends at once."""
     listed = fetcher.fetch(fetcher.client.legal_entities)
     shared = write(connection, _RESOURCE.LEGAL_ENTITIES, asked_at, lambda: _share(connection, listed, asked_at))
 
@@ -46,7 +47,7 @@ def legal_entities(fetcher: ResourceFetcher, connection: Connection, asked_at: d
 
 
 def entity_documents(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
-    """The documents of every company that is shared now. Files are fetched when they are new, changed, missing or failed."""
+    """Fetch and store the documents of all shared companies, and download files that are new, changed, missing or failed."""
 
     def one(entity: LegalEntity) -> Pulled:
         listed = fetcher.fetch(fetcher.client.legal_entity_documents, entity.entity_id)
@@ -67,7 +68,7 @@ def entity_documents(fetcher: ResourceFetcher, connection: Connection, asked_at:
 
 
 def withdraw_all(connection: Connection) -> bool:
-    """End every consent of the connection: its scopes no longer open companies. Returns whether there was any."""
+    """End every consent of the connection, whose scopes no longer include companies. Return whether there was any."""
     with transaction.atomic(using=router.db_for_write(EntityConsent)):
         lock(connection)
         return _withdraw(connection, connection.entity_consents.filter(withdrawn_at=None))
@@ -92,10 +93,11 @@ def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> 
 
 def _share(connection: Connection, listed: Iterable[payloads.LegalEntity], asked_at: datetime) -> bool:
     changed, present = False, []
-    # In one order for everybody: two people who share the same new companies would wait for each other else.
+    # All syncs use the same order. Otherwise two people who share the same new companies would deadlock.
     for facts in sorted(listed, key=lambda facts: facts.id):
-        key = {"issuer": connection.issuer, "entity_id": facts.id}
-        entity, _ = LegalEntity.objects.get_or_create(**key, defaults=_brief(facts))
+        entity, _ = LegalEntity.objects.get_or_create(
+            issuer=connection.issuer, entity_id=facts.id, defaults=values_of(LegalEntity, facts)
+        )
         consent, is_new = EntityConsent.objects.get_or_create(
             connection=connection, entity=entity, defaults={"shared_at": asked_at}
         )
@@ -120,40 +122,20 @@ def _send_withdrawn(connection: Connection, entity: LegalEntity) -> Callable[[],
 
 
 def _describe(entity: LegalEntity, facts: payloads.LegalEntity) -> bool:
-    address = facts.principal_office_address
-    values = _brief(facts) | {
-        "formation_date": facts.formation_date,
-        "registration_date": facts.registration_date,
-        "dissolution_date": facts.dissolution_date,
-        "principal_office_address": asdict(address) if address else None,
-        "created_at": facts.created_at,
-    }
     with transaction.atomic(using=router.db_for_write(LegalEntity)):
         row = _locked(entity)
-        return row is not None and update(row, values)
-
-
-def _brief(facts: payloads.LegalEntity) -> dict[str, Any]:
-    """What the list says of an entity already."""
-    return {
-        "option_id": facts.option_id or "",
-        "type": facts.type or "",
-        "name": facts.name,
-        "extension": facts.extension,
-        "name_starts_with_extension": facts.name_starts_with_extension,
-        "resident_permit_number": facts.resident_permit_number,
-    }
+        return row is not None and update(row, values_of(LegalEntity, facts))
 
 
 class _Wanted(NamedTuple):
     document: EntityDocument
     url: str
-    # What the file's row is to say once it holds this file: until then it describes the file that it has.
+    # Written together with the file: until then the row describes the file that it has.
     described: dict[str, Any]
 
 
 def _list_documents(entity: LegalEntity, listed: Iterable[payloads.EntityDocument]) -> tuple[bool, list[_Wanted]]:
-    """Bring the rows in line with the list. Returns whether any changed, and which files to fetch."""
+    """Update the rows from the list. Return whether any changed, and the files to download."""
     changed, wanted, present = False, [], set()
     with transaction.atomic(using=router.db_for_write(LegalEntity)):
         if _locked(entity) is None:
@@ -161,17 +143,17 @@ def _list_documents(entity: LegalEntity, listed: Iterable[payloads.EntityDocumen
         rows = {row.document_id: row for row in entity.documents.all()}
         for facts in listed:
             present.add(facts.id)
-            names = {"name": facts.name, "slug": facts.slug or ""}
-            described = {"version": facts.version or "", "created_at": facts.created_at}
+            names = values_of(EntityDocument, facts)
+            described = {name: names.pop(name) for name in _OF_FILE}
             row = rows.get(facts.id)
-            if row is not None and facts.file_url is None and not _says(row, described):
-                row.delete()  # and its file: what it holds is not this version
+            if row is not None and facts.file_url is None and not _has(row, described):
+                row.delete()  # with its file, which is of another version
                 row = None
             if row is None:
-                row = entity.documents.create(document_id=facts.id, **names, **described)
+                row = entity.documents.create(**names, **described)
                 changed = True
             changed |= update(row, names)
-            if facts.file_url is not None and (row.error or not _says(row, described) or not documents.is_stored(row)):
+            if facts.file_url is not None and (row.error or not _has(row, described) or not documents.is_stored(row)):
                 wanted.append(_Wanted(row, facts.file_url, described))
         for row in rows.values():
             if row.document_id not in present:
@@ -180,11 +162,11 @@ def _list_documents(entity: LegalEntity, listed: Iterable[payloads.EntityDocumen
     return changed, wanted
 
 
-def _says(row: EntityDocument, described: dict[str, Any]) -> bool:
+def _has(row: EntityDocument, described: dict[str, Any]) -> bool:
     return all(getattr(row, name) == value for name, value in described.items())
 
 
 def _locked(entity: LegalEntity) -> LegalEntity | None:
-    """The entity as it is now, its row held until the transaction ends; None when it was erased meanwhile."""
+    """Lock the company's row until the transaction ends, and return it; None if it has been erased meanwhile."""
     rows = LegalEntity.objects.filter(pk=entity.pk)
     return rows.get() if rows.update(updated_at=timezone.now()) else None

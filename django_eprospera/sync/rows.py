@@ -1,12 +1,12 @@
-"""How does an answer become rows, when several syncs may be at it? Short transactions that write only what changed.
+"""Short transactions that store an answer and write only what changed, safe for several syncs at once.
 
-Every transaction of a connection begins with a write to its row. That is a lock on every database (on SQLite it also
-takes the one write lock before anything is read), and it fails when the connection was disconnected meanwhile.
+Every transaction of a connection begins with a write to its row. That locks the row on every database (on SQLite it also
+takes the write lock before anything is read), and it fails if the connection has been deleted meanwhile.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models, router, transaction
@@ -19,24 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-__all__ = ["Pulled", "lock", "note", "put", "update", "write"]
+    from django_eprospera.models.facts import Fact, FactsModel
+
+__all__ = ["Pulled", "lock", "note", "put", "update", "values_of", "write"]
 
 M = TypeVar("M", bound=models.Model)
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Whether rows or files changed, and the code of what could not be had although the answer itself was good."""
+    """Whether rows or files changed, and the code of a failure that left the answer itself good (such as `files`)."""
 
     changed: bool
     error: str = ""
 
 
 def write(connection: Connection, resource: str, asked_at: datetime, save: Callable[[], bool]) -> bool:
-    """Let `save` store a good answer and mark the resource as fresh, in one transaction. Returns what `save` returns.
+    """Call `save` to store a good answer, and mark the resource as fresh, in one transaction. Return what `save` returns.
 
-    An answer that was asked for before the one in the cache is thrown away: then False. Raises GrantGone when the
-    connection is no longer there.
+    An answer that was requested before the cached one is dropped, and False returned. Raises GrantGone if the connection
+    has been deleted.
     """
     with transaction.atomic(using=router.db_for_write(Connection)):
         lock(connection)
@@ -51,7 +53,7 @@ def write(connection: Connection, resource: str, asked_at: datetime, save: Calla
 
 
 def note(connection: Connection, resource: str, asked_at: datetime, error: str) -> None:
-    """Keep the outcome of an attempt: its time, and the code of what went wrong (empty: a good answer)."""
+    """Store time and error code of an attempt (empty: a good answer). Raises GrantGone if the connection has been deleted."""
     with transaction.atomic(using=router.db_for_write(Connection)):
         lock(connection)
         state = _state(connection, resource)
@@ -65,7 +67,7 @@ def note(connection: Connection, resource: str, asked_at: datetime, error: str) 
 
 
 def lock(connection: Connection) -> None:
-    """Hold the connection's row until the transaction ends. Raises GrantGone when it is no longer there."""
+    """Lock the connection's row until the transaction ends. Raises GrantGone if the connection has been deleted."""
     if not Connection.objects.filter(pk=connection.pk).update(used_at=F("used_at")):
         raise GrantGone("The connection was disconnected meanwhile.", "disconnected")
 
@@ -75,8 +77,24 @@ def _state(connection: Connection, resource: str) -> ResourceState:
     return found or ResourceState(connection=connection, resource=resource)
 
 
+def values_of(model: type[FactsModel], answer: object) -> dict[str, Any]:
+    """Return the values of the model's facts in an answer (a dataclass of `provider.payloads`), as its fields take them."""
+    return {fact.name: _value_of(model, fact, answer) for fact in model.FACTS}
+
+
+def _value_of(model: type[FactsModel], fact: Fact, answer: object) -> Any:
+    value: Any = answer
+    for name in (fact.source or fact.name).split("."):
+        value = None if value is None else getattr(value, name)
+    if value is None:
+        return None if model._meta.get_field(fact.name).null else ""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def put(model: type[M], values: dict[str, Any], **key: Any) -> bool:
-    """Create the row of `key` with `values`, or change it to them. Returns whether anything had to be written."""
+    """Create the row of `key` with `values`, or update it. Return whether anything was written. Raises as `update` does."""
     rows: models.Manager[M] = model._default_manager  # noqa: SLF001 - Django's documented name for any model's manager
     row = rows.filter(**key).first()
     if row is None:
@@ -86,7 +104,7 @@ def put(model: type[M], values: dict[str, Any], **key: Any) -> bool:
 
 
 def update(row: models.Model, values: dict[str, Any]) -> bool:
-    """Change a row to `values` where it differs. Returns whether it did. Raises SealedValueError, before it writes."""
+    """Write those of `values` that differ from the row's. Return whether any did. Raises SealedValueError before writing."""
     changed = [name for name, value in values.items() if getattr(row, name) != value]
     for name in changed:
         setattr(row, name, values[name])
