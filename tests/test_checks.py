@@ -11,7 +11,7 @@ import pytest
 from django.core.checks import run_checks
 from django.db import connection
 
-from django_eprospera.checks import CHECKS, check_deployment, check_keys_in_use, check_settings
+from django_eprospera.checks import CHECKS, check_deployment, check_form_action, check_keys_in_use, check_settings
 from tests import factories
 from tests.notebook.models import Notebook
 
@@ -138,6 +138,39 @@ def test_in_production_tasks_and_the_provider_are_elsewhere(settings):
     assert check_deployment() == []
     settings.TASKS, settings.EPROSPERA_BASE_URL, settings.DEBUG = {}, "http://localhost:8001", True
     assert check_deployment() == []
+
+
+PROVIDER = "https://portal.eprospera.com"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("SECURE_CSP", {"form-action": ["'self'"]}, ["W007"]),
+        ("SECURE_CSP", {"form-action": ["'none'"]}, ["W007"]),
+        (
+            "SECURE_CSP",
+            {"form-action": ["'self'", "https://portal.eprospera.org", "http://portal.eprospera.com"]},
+            ["W007"],
+        ),
+        ("SECURE_CSP", {"form-action": ["'self'", PROVIDER]}, []),
+        ("SECURE_CSP", {"form-action": ["'self'", "https://*.eprospera.com"]}, []),
+        ("SECURE_CSP", {"form-action": "'self' portal.eprospera.com"}, []),
+        ("SECURE_CSP", {"default-src": ["'self'"]}, []),
+        ("CONTENT_SECURITY_POLICY", {"DIRECTIVES": {"form-action": ["'self'"]}}, ["W007"]),
+        ("CONTENT_SECURITY_POLICY", {"DIRECTIVES": {"form-action": ["'self'", "https:"]}}, []),
+        ("CONTENT_SECURITY_POLICY", {"DIRECTIVES": {"default-src": ["'self'"]}}, []),
+        ("CONTENT_SECURITY_POLICY", None, []),
+        ("CSP_FORM_ACTION", ("'self'",), ["W007"]),
+        ("CSP_FORM_ACTION", ("*",), []),
+    ],
+)
+def test_a_policy_that_blocks_the_button_is_named(settings, setting, value, expected):
+    settings.EPROSPERA_BASE_URL = PROVIDER
+    setattr(settings, setting, value)
+    messages = check_form_action()
+    assert numbers(messages) == expected
+    assert all(setting in message.msg and PROVIDER in message.hint for message in messages)
 
 
 def test_every_id_that_is_used_stands_in_the_table_and_every_one_in_the_table_is_used():

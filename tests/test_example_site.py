@@ -1,49 +1,25 @@
 """`manage.py migrate` and `runserver` with the documented variables alone are enough: no worker, no demo, another provider."""
 
 import re
-import subprocess
-import sys
-import threading
 import time
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
 
-from tests.demo_process import KEYS, ROOT, bare_environment, free_ports
 from tests.sandbox_process import LUCIA, OTTO, SandboxProcess, hidden_fields
+from tests.site_process import SiteProcess, free_port
 
 
 @pytest.fixture(params=["", "1"], ids=["debug off", "debug on"], scope="module")
 def site(request, tmp_path_factory):
-    """The example site's address, and its provider."""
-    (port,) = free_ports(1)
-    url, directory = f"http://localhost:{port}", tmp_path_factory.mktemp("site")
-    with SandboxProcess(redirect_uris=[f"{url}/complete/eprospera/"]) as provider:
-        environment = bare_environment() | {
-            "EPROSPERA_BASE_URL": provider.url, "EPROSPERA_CLIENT_ID": provider.client_id,
-            "EPROSPERA_CLIENT_SECRET": provider.client_secret, "DATABASE_URL": f"sqlite:///{directory}/site.sqlite3",
-            "EPROSPERA_SCOPE": "openid profile email offline_access eprospera:person.residency.read eprospera:entity.read",
-            "FIELD_ENCRYPTION_KEY": KEYS, "SECRET_KEY": "s" * 50, "DEBUG": request.param, "ALLOWED_HOSTS": "localhost",
-            "MEDIA_ROOT": str(directory), "PYTHONUNBUFFERED": "1",
-        }  # fmt: skip
-        manage = [sys.executable, "manage.py"]
-        subprocess.run([*manage, "migrate", "--verbosity", "0"], cwd=ROOT, env=environment, check=True)
-        process = subprocess.Popen(
-            [*manage, "runserver", "--noreload", str(port)], cwd=ROOT, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-        )  # fmt: skip
-        output = []
-        for line in process.stdout:
-            output.append(line)
-            if "Quit the server" in line:
-                break
-        else:
-            pytest.fail("".join(output))
-        threading.Thread(target=output.extend, args=(process.stdout,), daemon=True).start()
-        yield url, provider, output
-        process.terminate()
-        process.wait(30)
+    """The example site's address, its provider, and its output."""
+    port = free_port()
+    scopes = "openid profile email offline_access eprospera:person.residency.read eprospera:entity.read"
+    with SandboxProcess(redirect_uris=[f"http://localhost:{port}/complete/eprospera/"]) as provider:
+        directory = tmp_path_factory.mktemp("site")
+        with SiteProcess(directory, provider, port, EPROSPERA_SCOPE=scopes, DEBUG=request.param) as process:
+            yield process.url, provider, process.output
 
 
 def browser_signed_in(site, persona, answer="allow"):
