@@ -1,7 +1,7 @@
-"""What is no longer consented to, or belongs to nobody, and is to be erased? Deletes; asks the provider nothing.
+"""Erasure of data whose consent was withdrawn longer ago than EPROSPERA_ERASE_AFTER, and of data that belongs to no row.
 
-Withdrawn consent stops use at once, elsewhere. Here its data is erased, EPROSPERA_ERASE_AFTER later. Decisions of reviews and
-the audit chain stay: they are the site's own record.
+Withdrawn consent stops use at once; `consent` decides that. Decisions of reviews and the audit chain are kept as the site's
+own record. Nothing here sends requests to the provider.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ _PARTIAL_LIFETIME: Final = timedelta(days=1)
 
 @dataclass(slots=True)
 class Pruned:
-    """How many of each were erased, or would be: consents to companies, companies, facts of a person, documents, files that
-    belong to no row, and rows of sign-ins that were begun and never finished (not counted beforehand)."""
+    """How many of each were erased, or would be with `dry_run`, which does not count sign-ins.
+
+    `files` are files that belong to no row, `sign_ins` rows of sign-ins that were begun and never finished.
+    """
 
     consents: int = 0
     entities: int = 0
@@ -69,7 +71,7 @@ class Pruned:
 
 
 def prune(*, dry_run: bool = False) -> Pruned:
-    """Erase what is due. With `dry_run` only count it."""
+    """Erase what is due and return the counts. With `dry_run` only count."""
     count = Pruned()
     before = timezone.now() - conf.EPROSPERA_ERASE_AFTER
     _erase_facts(before, count, dry_run=dry_run)
@@ -86,10 +88,10 @@ def prune(*, dry_run: bool = False) -> Pruned:
 
 
 def erase_unshared(entity_id: uuid.UUID) -> bool:
-    """Erase a company with its documents if nobody shares it, or did until lately. Returns whether it was erased."""
+    """Erase a company and its documents if no consent to it is left. Returns whether it was erased."""
     try:
         with transaction.atomic(using=router.db_for_write(LegalEntity)):
-            # A write first: SQLite then reads what stays true until the end. Elsewhere the foreign key has the last word.
+            # Write first: SQLite then reads what stays true until the commit. Other databases rely on the foreign key.
             rows = LegalEntity.objects.filter(
                 ~Exists(EntityConsent.objects.filter(entity=OuterRef("pk"))), pk=entity_id
             )
@@ -99,14 +101,14 @@ def erase_unshared(entity_id: uuid.UUID) -> bool:
             audit.record(AuditEntry.Action.ERASED, entity, detail={"cause": "not_shared"})
             entity.delete()
     except IntegrityError:
-        return False  # shared again in this very moment
+        return False  # shared again at the same time
     return True
 
 
 def prune_sign_ins() -> int:
-    """Delete everything that abandoned sign-ins left in python-social-auth's tables. Returns how many rows.
+    """Delete what abandoned sign-ins left in python-social-auth's tables. Returns the number of rows.
 
-    Their sessions are Django's, and go with `manage.py clearsessions`.
+    `manage.py clearsessions` deletes their sessions.
     """
     deleted = 0
     while found := prune_states():
@@ -125,7 +127,7 @@ def _erase_consents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
         count.entities = len(unshared)
         return
     expired.delete()
-    # Most went with their last consent; these are what is left of them.
+    # Most were erased with their last consent; erase the others.
     for entity_id in unshared:
         erase_unshared(entity_id)
     count.entities = len(unshared) - LegalEntity.objects.filter(pk__in=unshared).count()
@@ -156,7 +158,7 @@ def _erase_documents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
 
 
 def _withdrawn(resource: str, before: datetime) -> QuerySet[Connection]:
-    """Connections which may not use the resource since before then: the scope is gone, or the whole grant is."""
+    """Return connections whose scope for the resource, or whose grant, ended before that time."""
     noticed = ResourceState.objects.filter(
         connection=OuterRef("pk"), resource=resource, error=NOT_GRANTED, attempted_at__lt=before
     )
@@ -174,7 +176,7 @@ def _note_erased(connection: Connection, resource: str) -> None:
 
 
 def _orphans() -> Iterator[str]:
-    """Names of sealed files that belong to no row."""
+    """Yield the names of sealed files that belong to no row."""
     storage, young = documents.storage(), timezone.now() - _WRITING
     try:
         names = [

@@ -1,7 +1,7 @@
-"""Which work is done in the background? Tasks of Django's own framework, with plain ids for arguments and no secrets.
+"""Background tasks for `django.tasks`, with plain IDs as arguments and no secrets.
 
-A worker runs them; with the immediate backend (the default) they run where they are enqueued. None raises for what the
-provider does: what failed stands in the cache, and is tried again by the next batch.
+A worker runs them; the immediate backend (the default) runs them where they are enqueued. No task raises for errors of the
+provider: `ResourceState` keeps the error, and a later batch tries again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def ask_for_sync(connection_id: uuid.UUID, *, pause: timedelta = timedelta(minut
 
 @task()
 def sync_connection(connection_id: str) -> dict[str, Any]:
-    """Sync one connection; one that was disconnected meanwhile is nothing to worry about."""
+    """Sync one connection. Does nothing if it was disconnected meanwhile."""
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection is None:
         return {}

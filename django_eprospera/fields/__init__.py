@@ -1,16 +1,16 @@
-"""How does a model keep a value sealed? Fields on django-encrypted-model-fields, with its hazards closed.
+"""Model fields that are encrypted, authenticated and bound to their row, based on django-encrypted-model-fields.
 
-What a sealed field promises, and the library by itself does not:
+What they guarantee, and that library by itself does not:
 
-- A value that does not open raises `SealedValueError`, which names model, field and primary key; it is never returned as it
-  lies, and saving the row writes the same ciphertext back.
-- A value opens when it is looked at, row by row: a list opens nothing that it does not show, and one bad row spoils no list.
-- A ciphertext opens only in its field (a fixed `label`, which a rename does not change) and its row (the primary key).
-- Assigned text is text, never decrypted. Keys are read when used.
-- Lookups other than `isnull` raise; `update()`, `bulk_update()` and expressions raise instead of storing something else.
-- `dumpdata` writes the ciphertext, which `loaddata` takes back into the same row; so does a pickle of the row.
+- A value that does not open raises `SealedValueError`, which names model, field and primary key. The ciphertext is never
+  returned as the value, and saving the row writes the same ciphertext back.
+- A value is decrypted on first access. A list decrypts only what it shows, and one bad row does not break a queryset.
+- A ciphertext opens only in its field (a fixed `label`, independent of the field's name) and its row (the primary key).
+- Assigned text is never decrypted. Keys are read when they are used.
+- Lookups other than `isnull` raise an error, and so do `update()`, `bulk_update()` and expressions.
+- `dumpdata` and pickles contain ciphertext; `loaddata` accepts it for the same row.
 
-Sorting by a sealed field sorts by ciphertext, which Django gives a field no way to refuse.
+Sorting by a sealed field sorts by ciphertext. Django gives a field no way to refuse that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How is a sealed value searched? By a keyed hash of its normalised text, in a column of its own; never by opening rows."""
+"""Exact search over a sealed field, by a keyed hash of its normalised text in a column of its own."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def _fold(text: str) -> str:
 
 
 def normalise_text(text: str) -> str:
-    """Case, width and spaces do not count: document numbers and names."""
+    """Ignore case, width and spaces: for document numbers and names."""
     return " ".join(_fold(text).split())
 
 
 def normalise_email(text: str) -> str:
-    """Case and outer spaces do not count."""
+    """Ignore case and outer spaces."""
     return _fold(text).strip()
 
 
 def normalise_digits(text: str) -> str:
-    """Only ASCII digits count: permit numbers, however they are grouped."""
+    """Keep ASCII digits only: for permit numbers, however they are grouped."""
     return re.sub(r"[^0-9]", "", unicodedata.normalize("NFKC", text))
 
 
@@ -51,19 +51,19 @@ class _BlindExact(In):
 
     def __init__(self, lhs: Any, rhs: Any) -> None:
         if not isinstance(rhs, str):
-            raise SealedLookupError("A blind index is searched for a text, as it would be written.")
+            raise SealedLookupError(f"A blind index is searched for a str, not {type(rhs).__name__}.")
         field: BlindIndexField = lhs.output_field
         text = field.normalise(rhs)
-        # Nothing left to compare (no digit in it, say) equals nothing: not all the rows that have no value.
+        # An empty normalised text matches no row. Otherwise it would match all rows that have no value.
         super().__init__(lhs, keyring().indexes(field.label, text) if text else [])
 
 
 class BlindIndexField(models.CharField):  # type: ignore[type-arg]
     """Exact search over a sealed field of a `SealedModel`: `filter(rpn_index="9000 0000 0042 17")`.
 
-    `source` names the sealed field, `label` is fixed like a sealed field's, `normalise` is one of this module's functions.
-    The column is written by `save()` from the source; it holds an HMAC under a key of its own. Do not index what has few
-    values (a birth date, a country): an index shows which rows are equal.
+    `source` names the sealed field, `label` must never change, `normalise` is one of this module's functions. `save()` fills
+    the column from the source with an HMAC under a key of its own. Do not index a value with few possibilities (a birth
+    date, a country): an index shows which rows are equal.
     """
 
     def __init__(self, *args: Any, source: str, label: str, normalise: Callable[[str], str], **kwargs: Any) -> None:
@@ -77,8 +77,8 @@ class BlindIndexField(models.CharField):  # type: ignore[type-arg]
         name, _, args, kwargs = super().deconstruct()
         for fixed in ("max_length", "editable", "db_index", "blank", "default"):
             kwargs.pop(fixed, None)
-        told = {"source": self.source, "label": self.label, "normalise": self.normalise}
-        return name, "django_eprospera.fields.BlindIndexField", args, {**kwargs, **told}
+        options = {"source": self.source, "label": self.label, "normalise": self.normalise}
+        return name, "django_eprospera.fields.BlindIndexField", args, {**kwargs, **options}
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         found = super().check(**kwargs)
@@ -88,15 +88,19 @@ class BlindIndexField(models.CharField):  # type: ignore[type-arg]
             source = None
         if not isinstance(source, SealedField) or source.model is not self.model:
             found.append(
-                checks.Error(f"source={self.source!r} is no sealed field of this model.", obj=self, id=_SOURCE_ID)
+                checks.Error(
+                    f"source must name a sealed field of this model, not {self.source!r}.", obj=self, id=_SOURCE_ID
+                )
             )
-        # By its mark and not by its class: that module imports this one.
+        # An attribute and not the class, because the module of that class imports this one.
         if not getattr(self.model, "keeps_blind_indexes", False):
-            found.append(checks.Error("The model has to derive from SealedModel.", obj=self, id=_SOURCE_ID))
+            found.append(
+                checks.Error("A model with a BlindIndexField must derive from SealedModel.", obj=self, id=_SOURCE_ID)
+            )
         return found
 
     def index_of(self, value: Any) -> str:
-        """Return the blind index of a value under the newest key; empty for an empty value."""
+        """Return the blind index of a value under the newest key, or an empty string for an empty value."""
         text = self.normalise(str(value)) if value else ""
         return keyring().index(self.label, text) if text else ""
 
@@ -104,21 +108,21 @@ class BlindIndexField(models.CharField):  # type: ignore[type-arg]
         source = instance.__dict__.get(self.source, UNLOADED)
         if not isinstance(source, Sealed):
             setattr(instance, self.attname, self.index_of(source))
-        return str(getattr(instance, self.attname))  # a source that was not looked at was not changed
+        return str(getattr(instance, self.attname))  # a source that was not accessed was not changed
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if value == "" or (isinstance(value, str) and _ENTRY.fullmatch(value)):
             return super().get_db_prep_save(value, connection)
         raise UnsealableWrite(
-            f"{self.model._meta.label}.{self.name} is written by save() from {self.source!r}. Assign that and save() the row."
+            f"{self.model._meta.label}.{self.name} is filled by save() from {self.source!r}. Assign to that and save()."
         )
 
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "exact":
             return _BlindExact
         raise SealedLookupError(
-            f"{self.model._meta.label}.{self.name} is a blind index: only an exact search works on it. "
-            f"For rows without a value, ask for `{self.source}__isnull`."
+            f"{self.model._meta.label}.{self.name} is a blind index, which only supports exact lookups, not {lookup_name!r}. "
+            f"For rows without a value, use `{self.source}__isnull`."
         )
 
     def get_transform(self, lookup_name: str) -> Any:

@@ -1,7 +1,6 @@
-"""How do sealed fields come back from a fixture? `loaddata` saves rows raw, past the fields; these two receivers step in.
+"""Receivers that let `loaddata`, which saves rows raw, write sealed fields.
 
-A ciphertext, as `dumpdata` wrote it, is taken over when it opens in its row. Plain text, in a fixture written by hand, is
-sealed. Connected in `receivers`.
+A ciphertext, as `dumpdata` wrote it, is kept if it opens in its row. Plain text, in a fixture written by hand, is sealed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ __all__ = ["after_raw_save", "before_raw_save"]
 
 
 def before_raw_save(instance: models.Model, *, raw: bool = False, **_: Any) -> None:
-    """Seal what a fixture holds for the row that it names. Raises SealedValueError for another row's ciphertext."""
+    """Seal the values of a fixture for their row. Raises SealedValueError for another row's ciphertext."""
     if not raw:
         return
     for field in sealed_fields(type(instance)):
@@ -33,7 +32,7 @@ def before_raw_save(instance: models.Model, *, raw: bool = False, **_: Any) -> N
 
 
 def after_raw_save(instance: models.Model, *, raw: bool = False, **_: Any) -> None:
-    """Let the values that were written open again."""
+    """Make the values that were written readable again."""
     if not raw:
         return
     for field in sealed_fields(type(instance)):

@@ -1,4 +1,4 @@
-"""Which kinds of value can be sealed? Text, dates, instants and plain JSON; each says how it becomes text and comes back."""
+"""Sealed fields for text, dates, instants and plain JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SealedDateField", "SealedDateTimeField", "SealedJSONField", "SealedT
 
 
 class SealedTextField(SealedField, EncryptedTextField):  # type: ignore[misc]
-    """Sealed text. With `secret=True` the value does not show itself in `repr` (tokens)."""
+    """Sealed text. With `secret=True`, `repr` of the value hides it (tokens)."""
 
     def __init__(self, *args: Any, label: str, secret: bool = False, **kwargs: Any) -> None:
         self.secret = secret
@@ -33,7 +33,7 @@ class SealedTextField(SealedField, EncryptedTextField):  # type: ignore[misc]
 
 
 class _FixtureText(SealedField):
-    """For types that a serializer would write as they are: hand it text, so that it asks `value_to_string`."""
+    """Pass text to serializers, which write other types as they are instead of calling `value_to_string`."""
 
     def value_from_object(self, obj: models.Model) -> str | None:
         value = getattr(obj, self.attname)
@@ -44,7 +44,7 @@ class SealedDateField(_FixtureText, EncryptedDateField):  # type: ignore[misc]
     """A sealed calendar date."""
 
     def to_python(self, value: Any) -> Any:
-        # A ciphertext is no date, so it can only be a fixture's, which is looked at when the row is saved.
+        # A ciphertext is not a date, so it comes from a fixture and is checked when the row is saved.
         return value if isinstance(value, str) and looks_sealed(value) else super().to_python(value)
 
     def to_text(self, value: Any) -> str:
@@ -58,7 +58,7 @@ class SealedDateField(_FixtureText, EncryptedDateField):  # type: ignore[misc]
 
 
 class SealedDateTimeField(_FixtureText, EncryptedTextField):  # type: ignore[misc]
-    """A sealed instant: an aware datetime, kept in UTC. (The library's own field shifts by the time zone on SQLite.)"""
+    """A sealed aware datetime, stored in UTC. (The library's own field shifts it by the time zone on SQLite.)"""
 
     def to_python(self, value: Any) -> Any:
         if not isinstance(value, str) or looks_sealed(value):
@@ -78,13 +78,13 @@ class SealedDateTimeField(_FixtureText, EncryptedTextField):  # type: ignore[mis
         return datetime.fromisoformat(text)
 
     def formfield(self, **kwargs: Any) -> forms.Field | None:
-        """A form shows and takes the site's local time."""
+        """Return a form field that shows and accepts the site's local time."""
         kwargs.pop("widget", None)  # the admin would give it a text area
         return models.Field.formfield(self, form_class=forms.DateTimeField, **kwargs)
 
 
 class SealedJSONField(_FixtureText, EncryptedTextField):  # type: ignore[misc]
-    """A sealed value of plain JSON types; None is no value. Forms leave it out."""
+    """A sealed value of plain JSON types. None is stored as NULL. Forms leave the field out."""
 
     def to_python(self, value: Any) -> Any:
         return value
@@ -96,4 +96,4 @@ class SealedJSONField(_FixtureText, EncryptedTextField):  # type: ignore[misc]
         return json.loads(text)
 
     def formfield(self, **_: Any) -> None:
-        """None: a text box would turn every value into text."""
+        """Return None: a text box would turn every value into text."""

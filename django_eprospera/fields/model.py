@@ -1,4 +1,4 @@
-"""What does a model with sealed fields add to Django's? Indexes in step, sealed pickles, no upsert onto another row."""
+"""Base class of models with sealed fields: blind indexes follow their source, pickles are sealed, unsafe upserts raise."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["SealedModel", "SealedQuerySet"]
 
 
 class SealedQuerySet(models.QuerySet):  # type: ignore[type-arg]
-    """Refuses an upsert that would write what was sealed for the new row into an old one."""
+    """Refuse an upsert that would write values sealed for the new row into an existing one."""
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         if kwargs.get("update_conflicts") and set(kwargs.get("unique_fields") or ()) - {"pk", self.model._meta.pk.name}:
             raise UnsealableWrite(
-                f"{self.model._meta.label} has sealed fields, and the row that is already there has another primary key, "
-                "under which they would never open. Nothing was written. Use update_or_create()."
+                f"{self.model._meta.label} has sealed fields. An upsert on other fields than the primary key could "
+                "write them into a row with another key, where they never open. Nothing was written. Use update_or_create()."
             )
         return super().bulk_create(objs, *args, **kwargs)
 
 
 class SealedModel(models.Model):
-    """A model with sealed fields. A blind index follows its source also under `update_fields`; a pickle holds no value."""
+    """A model with sealed fields. Blind indexes follow their source also with `update_fields`; pickles hold ciphertext."""
 
     keeps_blind_indexes = True
 
@@ -39,7 +39,7 @@ class SealedModel(models.Model):
         abstract = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: sealed again, so that a cache holds no plain text."""
+        """Return the state for pickle and copy, sealed again so that a cache holds no plain text."""
         state: dict[str, Any] = super().__getstate__()
         for field in sealed_fields(type(self)):
             value = state.get(field.attname)
@@ -54,6 +54,6 @@ class SealedModel(models.Model):
             if update_fields is not None and index.source in update_fields:
                 update_fields = {*update_fields, index.name}
             if not isinstance(self.__dict__.get(index.source, UNLOADED), Sealed):
-                # A deferred index would be left out of the UPDATE. What it becomes is seen to in its pre_save().
+                # Django leaves a deferred field out of the UPDATE. pre_save() of the index computes the value.
                 self.__dict__.setdefault(index.attname, "")
         super().save(*args, update_fields=update_fields, **kwargs)

@@ -1,4 +1,4 @@
-"""What do all sealed fields have in common? Opening when looked at, sealing for one row, refusing what cannot do either."""
+"""Base class of sealed fields: decrypts on first access, seals for one row, and refuses writes that have no row."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from django_eprospera.keys import keyring
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-# django-encrypted-model-fields builds a cipher when it is imported, and fails without a good key. That cipher is never used
-# here, so the site may start as far as the system check that reports what is wrong with FIELD_ENCRYPTION_KEY.
+# django-encrypted-model-fields builds a cipher when it is imported, and fails without a valid key. That cipher is never used
+# here. So the site can start far enough for the system check that reports what is wrong with FIELD_ENCRYPTION_KEY.
 try:
     from encrypted_model_fields.fields import EncryptedDateField, EncryptedMixin, EncryptedTextField
 except ImproperlyConfigured:
@@ -42,7 +42,7 @@ _LABEL: Final = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
 
 
 class Sealed:
-    """A sealed value as it lies in its column; what `values()` and unopened rows hold."""
+    """The ciphertext of one column, as `values()` and rows that were not accessed hold it."""
 
     __slots__ = ("text",)
 
@@ -53,24 +53,24 @@ class Sealed:
         return "<sealed>"
 
 
-# Stands for a value that was not loaded, and so was not looked at either.
+# Stands for a value that was not loaded.
 UNLOADED: Final = Sealed("")
 
 
 class Bound(Sealed):
-    """A value that was sealed for a known row, and so may be written to that row. Made by `SealedField.seal`."""
+    """A value that was sealed for a known row and may be written to it. Made by `SealedField.seal`."""
 
     __slots__ = ()
 
 
 class _SealedAttribute(DeferredAttribute):
-    """Opens a sealed value when it is first looked at, with the row's own primary key."""
+    """Decrypt a sealed value on first access, with the row's primary key."""
 
     field: Any
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:
         value = super().__get__(instance, cls)
-        if isinstance(value, Sealed) and not isinstance(value, Bound):  # loaddata writes a bound one as it is
+        if isinstance(value, Sealed) and not isinstance(value, Bound):  # loaddata writes a Bound value as it is
             value = instance.__dict__[self.field.attname] = self.field.open(value, instance)
         return value
 
@@ -81,7 +81,7 @@ class _SealedAttribute(DeferredAttribute):
 
 
 class SealedField(EncryptedMixin):  # type: ignore[misc]
-    """What the sealed fields share. `label` binds a value to the field and must never change: `person.name`."""
+    """A field whose value is sealed. `label`, such as `person.name`, binds values to the field and must never change."""
 
     descriptor_class = _SealedAttribute
     attname: str
@@ -105,7 +105,7 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
         found: list[checks.CheckMessage] = super().check(**kwargs)
         if not _LABEL.fullmatch(self.label):
             found.append(
-                checks.Error(f"The label {self.label!r} is not of the form `noun.field`.", obj=self, id=_LABEL_ID)
+                checks.Error(f"label must have the form `noun.field`, not {self.label!r}.", obj=self, id=_LABEL_ID)
             )
         found += [
             checks.Error(f"A sealed field cannot have {option}.", obj=self, id=_OPTION_ID)
@@ -120,20 +120,23 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
 
     # The value as text, and back
     def to_text(self, value: Any) -> str:
-        """The value as the text that is sealed. Raises ValueError or TypeError for what is no value of this field."""
+        """Return the value as text to seal. Raises ValueError, TypeError or ValidationError for a value of another kind."""
         return str(value)
 
     def from_text(self, text: str) -> Any:
-        """The value that `to_text` made the text from. Raises ValueError for a text it did not make."""
+        """Return the value that `to_text` was called with. Raises ValueError for any other text."""
         return text
 
     # Opening and sealing
     def owner(self, primary_key: Any) -> bytes:
-        """Whom a value of this field belongs to in the row with this primary key; `keyring().open` asks for it."""
+        """Return the owner, for `keyring().open`, of this field's value in the row with this primary key."""
         return f"{self.label}\0{self.model._meta.pk.to_python(primary_key)}".encode()
 
     def open(self, sealed: Sealed, instance: models.Model) -> Any:
-        """Open a value of this field that lies in `instance`. Raises SealedValueError."""
+        """Decrypt a value of this field in `instance`.
+
+        Raises SealedValueError if it does not open, ConfigurationError without a key.
+        """
         try:
             text = keyring().open(self.owner(instance.pk), sealed.text)
         except DoesNotOpen as error:
@@ -142,20 +145,23 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
             return self.from_text(text.decode())
         except ValueError:
             del text
-            raise self._closed(instance, f"what was sealed is no value of a {type(self).__name__}") from None
+            raise self._closed(instance, f"the decrypted text is not a value of a {type(self).__name__}") from None
 
     def seal(self, value: Any, instance: models.Model) -> Bound:
-        """Seal a value for this field of `instance`, whose primary key has to be known. Raises UnsealableWrite."""
+        """Seal a value for this field of `instance`.
+
+        Raises UnsealableWrite without a primary key and for a value of another kind, ConfigurationError without a key.
+        """
         where = f"{self.model._meta.label}.{self.name}"
         if instance.pk is None:
-            raise UnsealableWrite(f"{where} is sealed for its row: give the row its primary key before it is saved.")
+            raise UnsealableWrite(f"{where} is bound to the primary key of its row: set that before saving.")
         if isinstance(value, Sealed | bytes | memoryview) or hasattr(value, "resolve_expression"):
-            raise UnsealableWrite(f"{where} takes a plain value, not a {type(value).__name__}.")
+            raise UnsealableWrite(f"{where} must be a plain value, not {type(value).__name__}.")
         try:
             plain = self.to_text(value).encode()
-        except (TypeError, ValueError, ValidationError):  # their texts quote the value
+        except (TypeError, ValueError, ValidationError):  # their messages quote the value
             raise UnsealableWrite(
-                f"{where} does not take this {type(value).__name__}: see {type(self).__name__}."
+                f"{where} is a {type(self).__name__}, which does not accept this {type(value).__name__}."
             ) from None
         return Bound(keyring().seal(self.owner(instance.pk), plain))
 
@@ -165,7 +171,7 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
             "Put the key back into FIELD_ENCRYPTION_KEY, or restore the row from a backup."
         )
 
-    # The database's side
+    # Database values
     def from_db_value(self, value: str | None, *_: Any) -> Sealed | None:
         return None if value is None else Sealed(value)
 
@@ -180,12 +186,12 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
         return self.seal(value, instance)
 
     def _unopened(self, value: Sealed, instance: models.Model, *, add: bool) -> Bound:
-        """What was never looked at is written back as it lies, unless it would then lie in a row where it never opens."""
+        """Return the ciphertext of a value that was not accessed. Raises if it would never open in the row that is written."""
         try:
             keyring().open(self.owner(instance.pk), value.text)
         except Moved:
             raise UnsealableWrite(
-                f"{self.model._meta.label}.{self.name} of row {instance.pk} was sealed for another row, and nothing was "
+                f"{self.model._meta.label}.{self.name} of row {instance.pk} was sealed for another row. Nothing was "
                 "written. To copy a row, read its sealed fields before you change the primary key."
             ) from None
         except DoesNotOpen as error:
@@ -200,12 +206,12 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
             return value.text
         raise UnsealableWrite(
             f"{self.model._meta.label}.{self.name} is sealed for its row, which update(), bulk_update() and expressions "
-            "do not tell. Assign the value to an instance and save() it."
+            "do not name. Assign the value to an instance and save() it."
         )
 
-    # Python's side
+    # Python values
     def to_python(self, value: Any) -> Any:
-        # Past EncryptedMixin, which would decrypt what a form hands in.
+        # Skip EncryptedMixin, which would decrypt the input of a form.
         return value if value is None or isinstance(value, Sealed) else super(EncryptedMixin, self).to_python(value)
 
     def value_to_string(self, obj: models.Model) -> str:
@@ -225,5 +231,5 @@ class SealedField(EncryptedMixin):  # type: ignore[misc]
 
 
 def sealed_fields(model: type[models.Model]) -> list[SealedField]:
-    """The sealed fields of a model, its parents' included."""
+    """Return the sealed fields of a model and its parents."""
     return [field for field in model._meta.concrete_fields if isinstance(field, SealedField)]

@@ -1,7 +1,7 @@
-"""How does everything that is sealed come under the newest key, and what hangs on which key until then?
+"""Key rotation: seals values and files again under the newest key, and counts what each key is still needed for.
 
-`census` counts. `rotate_rows` and `rotate_files` seal again, in small steps that other processes do not notice and that a kill
-at any instant only stops: each sealed value says which key it is under, so what is left to do is seen by looking.
+Rotation runs in small steps while the site is in use, and may be killed at any time: each sealed value names its key, so a
+later run finds what is left.
 """
 
 from __future__ import annotations

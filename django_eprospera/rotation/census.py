@@ -1,4 +1,4 @@
-"""How much hangs on which key? Counts sealed values, sealed files and entries of blind indexes; opens nothing."""
+"""Counts of sealed values, files and blind index entries per key. Decrypts nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Counts", "census"]
 
 @dataclass
 class Counts:
-    """How many sealed values, files and entries of blind indexes hang on one key."""
+    """How many sealed values, files and blind index entries need one key."""
 
     values: int = 0
     files: int = 0
@@ -42,7 +42,7 @@ class Counts:
 
 
 def census(using: str) -> Mapping[str, Counts]:
-    """Count by key id, over every sealed column and file of a database. The id "" stands for what is not sealed at all."""
+    """Return counts by key id over all sealed columns and files of a database. The id "" counts what is not sealed."""
     counts: defaultdict[str, Counts] = defaultdict(Counts)
     for table in tables(using):
         for field in table.sealed:

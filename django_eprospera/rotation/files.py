@@ -1,6 +1,6 @@
-"""How is every sealed file sealed again? A new file is written, the row is pointed to it, and then the old one goes.
+"""Rotation of sealed files: write a new file, let the row name it, delete the old file.
 
-A kill in between leaves a file that no row names, which `eprospera_prune` removes.
+A kill in between leaves a file that no row names. `eprospera_prune` deletes it.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ __all__ = ["outdated_files", "rotate_files", "stored_files"]
 
 
 def stored_files(using: str) -> Iterator[QuerySet[Any]]:
-    """The rows of a database that have a file, by model."""
+    """Yield a queryset per model of the rows that have a file."""
     for table in tables(using):
         if issubclass(table.model, StoredFile):
             yield QuerySet(table.model, using=using).exclude(storage_name="")
 
 
 def outdated_files(using: str) -> Iterator[QuerySet[Any]]:
-    """The rows whose file is under an older key, by model."""
+    """Yield a queryset per model of the rows whose file is sealed under an older key."""
     for rows in stored_files(using):
         yield rows.exclude(key_id=keyring().current)
 
 
 def rotate_files(using: str, progress: Progress) -> None:
-    """Seal the files under the newest key. What does not open is left as it lies, and named in `progress`."""
+    """Seal the files again under the newest key. A file that does not open is left alone and recorded in `progress`."""
     for rows in outdated_files(using):
-        # The keys first: the rows are read one by one, each as it is when its turn comes.
+        # List the keys first, then read each row when its turn comes.
         for key in list(rows.order_by("pk").values_list("pk", flat=True)):
             row = rows.filter(pk=key).first()
             if row is not None and _rotate(row, rows, progress):
@@ -61,7 +61,7 @@ def _rotate(row: VerificationImage | EntityDocument, rows: QuerySet[Any], progre
         progress.closed[f"{row._meta.label}, the file of row {row.pk}"] = str(error)
         return False
     name = storage.save(f"{documents.FOLDER}/{uuid.uuid4()}.sealed", ContentFile(sealed.getvalue()))
-    # Unless a sync has replaced or removed the file meanwhile.
+    # Not if a sync has replaced or removed the file meanwhile.
     moved = rows.filter(pk=row.pk, storage_name=former).update(storage_name=name, key_id=keys.current)
     transaction.on_commit(partial(storage.delete, former if moved else name), using=rows.db)
     return bool(moved)

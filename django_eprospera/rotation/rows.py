@@ -1,9 +1,8 @@
-"""How is every sealed column sealed again while the site is in use?
+"""Rotation of sealed columns while the site is in use.
 
-A batch of rows is read, sealed again in memory, and written with a comparison: a column changes only if it still holds what
-was read. A save by somebody else in between wins, and the row is seen to in the next pass. Nothing is locked while we work,
-no transaction is longer than the writing of one batch, and the prefix of each value says whether it is done: a run that was
-killed is continued by running again.
+A batch of rows is read, sealed again in memory, and written only where the columns still hold what was read. A row that was
+saved by another process in between is left for the next pass. No lock is held while values are sealed, and a transaction
+writes one batch. The prefix of each value names its key, so a run that was killed is continued by running again.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "count_outdated", "rotate_rows"]
 
-# A row that is saved under the old key in every pass is left for the next run.
+# A row that another process saves under the old key in every pass is left for the next run.
 _PASSES: Final = 10
 _TRIES: Final = 5
 
@@ -40,7 +39,7 @@ def _silent(_: Progress) -> None:
 
 @dataclasses.dataclass
 class Progress:
-    """`report` is called after each step. `closed` maps model and primary key to why something there does not open."""
+    """Counters of a run. `report` is called after each step; `closed` maps values that do not open to the reason."""
 
     report: Callable[[Progress], None] = _silent
     rows: int = 0
@@ -55,7 +54,7 @@ class Progress:
 
 
 def count_outdated(table: Table) -> int:
-    """How many rows hold anything under an older key."""
+    """Return how many rows hold anything under an older key."""
     condition, parameters = table.outdated()
     with connections[table.using].cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {table.name} WHERE {condition}", parameters)  # noqa: S608 - quoted names
@@ -63,13 +62,13 @@ def count_outdated(table: Table) -> int:
 
 
 def rotate_rows(table: Table, progress: Progress, *, batch_size: int) -> None:
-    """Seal the rows of a table under the newest key. What does not open is left as it lies, and named in `progress`.
+    """Seal the rows of a table again under the newest key. A value that does not open is left alone and recorded in `progress`.
 
-    Raises RuntimeError inside a transaction: it would hold every row until the end.
+    Raises RuntimeError inside a transaction, which would lock every row until its end.
     """
     if connections[table.using].in_atomic_block:
-        raise RuntimeError("Keys are rotated in many small transactions, not inside one.")
-    # One batch is written, over a database connection of the thread's own, while the next is being sealed.
+        raise RuntimeError("Keys must be rotated outside transactions: run this without atomic() around it.")
+    # The thread writes one batch, over its own database connection, while the next batch is sealed.
     with ThreadPoolExecutor(1, "eprospera-rotation") as writer:
         try:
             for _ in range(_PASSES):
@@ -80,7 +79,7 @@ def rotate_rows(table: Table, progress: Progress, *, batch_size: int) -> None:
 
 
 def _pass(table: Table, progress: Progress, batch_size: int, writer: Executor) -> int:
-    """Seal every outdated row once. Returns how many were not written because somebody else had saved them."""
+    """Seal every outdated row once. Returns how many were not written because another process had saved them."""
     missed = 0
     waiting: list[tuple[int, Future[int]]] = []
 
@@ -118,7 +117,7 @@ def _batches(table: Table, size: int) -> Iterator[list[tuple[Any, ...]]]:
         after = [rows[-1][0]]
 
 
-# The columns that change, then those that only have to stay as they are; and for each row new values, key, old values.
+# By columns to change and columns that must be unchanged: per row the new values, the key, the old values.
 _Changes = dict[tuple[tuple[str, ...], tuple[str, ...]], list[list[Any]]]
 
 
@@ -148,7 +147,11 @@ def _sealed_again(table: Table, keys: Keyring, rows: list[tuple[Any, ...]], prog
             try:
                 plain = None if lies is None else source.from_text(keys.open(source.owner(key), lies).decode())
             except (DoesNotOpen, ValueError) as error:
-                why = str(error) if isinstance(error, DoesNotOpen) else "its source is no value of its field"
+                why = (
+                    str(error)
+                    if isinstance(error, DoesNotOpen)
+                    else "the decrypted text is not a value of its source field"
+                )
                 progress.closed[_place(table, index.name, key)] = why
                 continue
             column = str(index.column)
@@ -165,12 +168,12 @@ def _place(table: Table, name: str, key: Any) -> str:
 
 
 def _write(table: Table, changes: _Changes) -> int:
-    """Write what is still as it was read. Returns how many rows that was."""
+    """Write the rows that are still as they were read. Returns how many."""
     for attempt in range(1, _TRIES + 1):
         try:
             with transaction.atomic(using=table.using), connections[table.using].cursor() as cursor:
                 return sum(_write_like(table, cursor, *columns, rows) for columns, rows in changes.items())
-        except OperationalError:  # a deadlock with somebody's transaction, or SQLite's single writer
+        except OperationalError:  # a deadlock, or SQLite's single writer
             if attempt == _TRIES:
                 raise
             time.sleep(0.1 * attempt)

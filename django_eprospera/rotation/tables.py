@@ -1,4 +1,4 @@
-"""Which columns of which tables hold sealed values? Those of every installed model, the site's own included."""
+"""The sealed columns and blind indexes of all installed models, the site's own included, in SQL."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Table:
     def key(self) -> str:
         """The quoted name of the primary key's column."""
         column = self.model._meta.pk.column
-        assert column is not None  # composite keys are refused by the fields' own check
+        assert column is not None  # the fields' system check refuses composite keys
         return self.quote(column)
 
     def column(self, field: SealedField | BlindIndexField) -> str:
@@ -54,11 +54,11 @@ class Table:
         return self.quote(field.column)
 
     def prefix(self, field: SealedField | BlindIndexField) -> str:
-        """SQL of how the value in a field's column begins, which names its key."""
+        """SQL of the prefix of a field's column, which names the key."""
         return f"SUBSTR({self.column(field)}, 1, {_PREFIX_LENGTH})"
 
     def present(self, field: SealedField | BlindIndexField) -> str:
-        """SQL condition for the rows that have a value there."""
+        """SQL condition for the rows that have a value in the field's column."""
         return f"{self.column(field)} {_PRESENT[isinstance(field, BlindIndexField)]}"
 
     def outdated(self) -> tuple[str, list[str]]:
@@ -72,7 +72,7 @@ class Table:
 
 
 def tables(using: str) -> Iterator[Table]:
-    """The tables of a database that hold sealed columns. What is not migrated yet is left out."""
+    """Yield the tables of a database that have sealed columns, without those that are not migrated yet."""
     connection = connections[using]
     with connection.cursor() as cursor:
         present = set(connection.introspection.table_names(cursor))
