@@ -59,9 +59,12 @@ class RefusedError(Exception):
     Before the client is trusted the browser is told (`to_client` false); afterwards the client is, at its redirect URI.
     """
 
-    def __init__(self, error: str, description: str, *, status: int = 400, to_client: bool = False) -> None:
+    def __init__(
+        self, error: str, description: str, *, status: int = 400, to_client: bool = False, unregistered: str = ""
+    ) -> None:
         super().__init__(description)
         self.error, self.description, self.status, self.to_client = error, description, status, to_client
+        self.unregistered = unregistered
 
 
 def _deliver(request: HttpRequest, answer: dict[str, str]) -> HttpResponse:
@@ -86,9 +89,13 @@ def refused(request: HttpRequest, refusal: RefusedError) -> HttpResponse:
         return _deliver(request, {"error": refusal.error, "error_description": refusal.description})
     body = {"error": refusal.error, "error_description": refusal.description}
     if "text/html" in request.headers.get("Accept", ""):
-        return render(
-            request, "eprospera_sandbox/error.html", {"body": body, "json": json.dumps(body)}, status=refusal.status
-        )
+        context = {
+            "body": body,
+            "json": json.dumps(body),
+            "unregistered": refusal.unregistered,
+            "registered": state.options().redirect_uris,
+        }
+        return render(request, "eprospera_sandbox/error.html", context, status=refusal.status)
     return JsonResponse(body, status=refusal.status)
 
 
@@ -108,7 +115,9 @@ def check(request: HttpRequest) -> Asked:
         raise RefusedError("invalid_client", "This client_id is not registered", status=401)
     if query["redirect_uri"] not in client.redirect_uris.split():
         raise RefusedError(
-            "invalid_request", "This redirect_uri is not registered for this client, character by character"
+            "invalid_request",
+            "This redirect_uri is not registered for this client, character by character",
+            unregistered=query["redirect_uri"],
         )
     if query["response_type"] != "code":
         raise RefusedError("unsupported_response_type", "Only response_type=code", to_client=True)

@@ -15,7 +15,7 @@ from django_eprospera.scopes import LABELS
 __all__ = [
     "DEFAULT_CLIENT_ID",
     "DEFAULT_CLIENT_SECRET",
-    "DEFAULT_REDIRECT_URI",
+    "DEFAULT_REDIRECT_URIS",
     "Options",
     "Switches",
     "changed",
@@ -25,7 +25,8 @@ __all__ = [
 DEFAULT_CLIENT_ID: Final = "sandbox-client"
 # A published constant on purpose: it opens nothing but a sandbox that was started without a secret of its own.
 DEFAULT_CLIENT_SECRET: Final = "sandbox-secret"  # noqa: S105
-DEFAULT_REDIRECT_URI: Final = "http://localhost:8000/complete/eprospera/"
+# `runserver` prints 127.0.0.1; people and README type localhost.
+DEFAULT_REDIRECT_URIS: Final = tuple(f"http://{host}:8000/complete/eprospera/" for host in ("localhost", "127.0.0.1"))
 
 
 def _(text: str) -> str:
@@ -116,8 +117,9 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--client-id", default=DEFAULT_CLIENT_ID, help="(default: %(default)s)")
     parser.add_argument("--client-secret", default=DEFAULT_CLIENT_SECRET, help="(default: %(default)s)")
     parser.add_argument(
-        "--redirect-uri", action="append", help=f"registered redirect URI, repeatable (default: {DEFAULT_REDIRECT_URI})"
-    )
+        "--redirect-uri", action="append",
+        help=f"registered redirect URI, repeatable (default: {' and '.join(DEFAULT_REDIRECT_URIS)})",
+    )  # fmt: skip
     parser.add_argument(
         "--allowed-scope", action="append", choices=list(LABELS), metavar="SCOPE",
         help="scope that the client may ask for, repeatable (default: all nine)",
@@ -141,7 +143,7 @@ def parse(arguments: list[str]) -> Options:
         parser.error(f"argument --issuer: {issuer!r} does not begin with http:// or https://")
     return Options(
         host=given.host, port=given.port, issuer=issuer, client_id=given.client_id, client_secret=given.client_secret,
-        redirect_uris=tuple(given.redirect_uri or [DEFAULT_REDIRECT_URI]),
+        redirect_uris=tuple(given.redirect_uri or DEFAULT_REDIRECT_URIS),
         allowed_scopes=tuple(scope for scope in LABELS if scope in (given.allowed_scope or LABELS)),
         data_dir=given.data_dir, quiet=given.quiet, secret_given=given.client_secret != DEFAULT_CLIENT_SECRET,
         switches=Switches(**{each.name: getattr(given, each.name) for each in fields(Switches)}),

@@ -28,6 +28,13 @@ def test_it_prints_what_a_client_needs_and_never_a_secret_of_ones_own():
     assert "a-secret-of-my-own" not in printed
 
 
+def test_by_default_a_site_on_port_8000_may_call_itself_localhost_or_127_0_0_1():
+    with SandboxProcess(redirect_uris=()) as sandbox:
+        sandbox.redirect_uris = [f"http://{host}:8000/complete/eprospera/" for host in ("localhost", "127.0.0.1")]
+        for uri in sandbox.redirect_uris:
+            assert "code" in sandbox.walk(sandbox.authorize_parameters(redirect_uri=uri))
+
+
 def test_a_taken_port_is_one_clear_line_and_code_2():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 
 import pytest
 
@@ -122,3 +123,14 @@ def test_style_and_mark_are_served_and_nothing_else(sandbox):
     assert sandbox.get("/static/mark.svg").status_code == 200
     for name in ("../settings.py", "..%2Fsettings.py", "other.css"):
         assert sandbox.get(f"/static/{name}").status_code == 404
+
+
+def test_the_error_page_lists_the_registered_uris_and_how_to_add_one(sandbox):
+    asked = "http://127.0.0.1:9000/complete/eprospera/?<b>"
+    page = new_browser().get(
+        f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters(redirect_uri=asked), timeout=60
+    )
+    assert page.status_code == 400
+    for uri in sandbox.redirect_uris:
+        assert f"<code>{escape(uri)}</code>" in page.text
+    assert f"eprospera-sandbox --redirect-uri {escape(asked)}" in page.text
