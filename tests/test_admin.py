@@ -10,6 +10,7 @@ from django.test import override_settings
 from django.urls import reverse
 
 from django_eprospera import audit, documents, kyc
+from django_eprospera.kyc.checks import results_of
 from django_eprospera.kyc.decisions import facts_version
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import AuditEntry, Connection, Decision, PendingRevocation
@@ -60,6 +61,11 @@ def connection():
     return row
 
 
+def version_of(review):
+    facts = facts_of(review)
+    return facts_version(review, facts, results_of(review, facts))
+
+
 def url(model, page, *args):
     return reverse(f"admin:django_eprospera_{model}_{page}", args=args)
 
@@ -86,7 +92,7 @@ def test_an_address_may_not_ask_a_blind_index(admin, connection, model):
 def test_every_list_opens_and_offers_no_way_to_add(admin, connection, model):
     audit.record("viewed", connection, actor=admin.user)
     review = connection.user.eprospera_reviews.get()
-    seen = facts_version(review, facts_of(review))
+    seen = version_of(review)
     kyc.decide(review, reviewer=admin.user, outcome=Decision.Outcome.REJECTED, reason="Canary reason", seen=seen)
     response = admin.get(url(model, "changelist"))
     assert response.status_code == 200
@@ -281,7 +287,7 @@ def test_deleting_a_user_in_the_admin_takes_the_facts_along(admin, connection):
 
 def test_decisions_show_their_evidence_on_request_and_whether_they_hold(admin, connection):
     review = connection.user.eprospera_reviews.get()
-    seen = facts_version(review, facts_of(review))
+    seen = version_of(review)
     decision = kyc.decide(
         review, reviewer=admin.user, outcome=Decision.Outcome.REJECTED, reason="<b>Canary</b>", seen=seen
     )

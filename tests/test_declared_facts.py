@@ -65,7 +65,7 @@ def test_every_declared_fact_is_kept_as_evidence():
     factories.id_verification(connection)
     entity = factories.consent(connection).entity
     factories.document(entity)
-    person, company = person_facts(connection).snapshot(), entity_facts(entity).snapshot()
+    person, company = person_facts(connection).snapshot, entity_facts(entity).snapshot
     kept = {
         NaturalPerson: {*person["identity"]["person"], *person["contact"]},
         Residency: {*person["residency"]},

@@ -7,14 +7,17 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.db import connection as database
 from django.db import connections, transaction
 from django.test import override_settings
+from django.urls import reverse
 from django.utils import timezone, translation
 
 from django_eprospera import documents, kyc, signals
 from django_eprospera.errors import AuditError, DecisionRefused, SealedValueError
-from django_eprospera.kyc.checks import run
+from django_eprospera.kyc import decisions
+from django_eprospera.kyc.checks import results_of, run
 from django_eprospera.kyc.decisions import facts_version, outcomes_for
 from django_eprospera.kyc.facts import entity_facts, facts_of, person_facts
 from django_eprospera.kyc.findings import LABELS, SENTENCES, Finding
@@ -51,8 +54,14 @@ def decide(review, reviewer, outcome=APPROVED, reason="", seen=None):
         reviewer=reviewer,
         outcome=outcome,
         reason=reason,
-        seen=facts_version(review, facts_of(review)) if seen is None else seen,
+        seen=version_of(review) if seen is None else seen,
     )
+
+
+def version_of(review):
+    """What the page of the review hands to its form."""
+    facts = facts_of(review)
+    return facts_version(review, facts, results_of(review, facts) if facts else [])
 
 
 def why(findings, code):
@@ -415,7 +424,7 @@ def test_nobody_decides_on_themself_or_on_a_company_of_theirs(reviewer):
 def test_a_screen_older_than_the_facts_decides_nothing(reviewer):
     connection = person()
     review = kyc.evaluate(connection)
-    seen = facts_version(review, facts_of(review))
+    seen = version_of(review)
     details = NaturalPerson.objects.get()
     details.phone_number = "+504 1111 1111"
     details.save()
@@ -428,7 +437,7 @@ def test_a_screen_older_than_the_facts_decides_nothing(reviewer):
 @pytest.mark.django_db
 def test_pressing_twice_decides_once(reviewer):
     review = kyc.evaluate(person())
-    seen = facts_version(review, facts_of(review))
+    seen = version_of(review)
     decide(Review.objects.get(), reviewer, seen=seen)
     for copy in (review, Review.objects.get()):
         with pytest.raises(DecisionRefused) as refused:
@@ -440,7 +449,7 @@ def test_pressing_twice_decides_once(reviewer):
 @pytest.mark.django_db(transaction=True)
 def test_of_many_reviewers_at_once_one_decides():
     review = kyc.evaluate(person())
-    seen = facts_version(review, facts_of(review))
+    seen = version_of(review)
     reviewers = [make_reviewer() for _ in range(6)]
     start, outcomes = threading.Barrier(len(reviewers)), []
 
@@ -484,6 +493,108 @@ def test_listeners_hear_of_a_decision_once_it_is_committed(reviewer):
         assert heard == [decision.pk]
     finally:
         signals.kyc_decided.disconnect(listener)
+
+
+# What a decision costs, and which results of checks are shown
+
+
+class WatchedStorage(FileSystemStorage):
+    """Notes for every file that is opened whether a transaction was open."""
+
+    opened = []
+
+    def _open(self, name, mode="rb"):
+        self.opened.append(database.in_atomic_block)
+        return super()._open(name, mode)
+
+
+@pytest.fixture
+def opened(settings):
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{__name__}.WatchedStorage"}}
+    WatchedStorage.opened = []
+    return WatchedStorage.opened
+
+
+def page_of(client, review):
+    """The review's page, as a reviewer with every permission sees it."""
+    user = make_reviewer()
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_review", "view_personal_data"]))
+    client.force_login(user)
+    return client.get(reverse("admin:django_eprospera_review_change", args=[review.pk])).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_decision_reads_each_file_once_and_outside_of_its_transaction(opened, reviewer):
+    review = kyc.evaluate(person())
+    seen = version_of(review)
+    opened.clear()
+    decide(review, reviewer, seen=seen)
+    assert opened == [False] * 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda connection: NaturalPerson.objects.get().delete(),
+        lambda connection: connection.id_verification.images.get(kind="face").delete(),
+        lambda connection: type(connection).objects.update(scope="openid"),
+        lambda connection: connection.delete(),
+    ],
+)
+def test_facts_that_change_while_a_decision_is_prepared_refuse_it(reviewer, change, monkeypatch):
+    connection = person()
+    review = kyc.evaluate(connection)
+    examine = decisions._examine
+
+    def change_after(review):
+        examined = examine(review)
+        change(connection)
+        return examined
+
+    monkeypatch.setattr(decisions, "_examine", change_after)
+    with pytest.raises(DecisionRefused) as refused:
+        decide(review, reviewer)
+    assert refused.value.code == "stale"
+    assert Review.objects.get().status == Review.Status.PENDING
+    assert not Decision.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_page_reads_no_file_while_the_facts_are_those_of_the_last_sync(client, opened):
+    connection = person()
+    review = kyc.evaluate(connection)
+    opened.clear()
+    assert "Every picture opens" in page_of(client, review)
+    assert opened == []
+    connection.id_verification.images.get(kind="document_back").delete()
+    assert "Every picture opens" in page_of(client, review)
+    assert len(opened) == 2
+
+
+@pytest.mark.django_db
+def test_results_that_depend_on_the_calendar_are_never_those_of_the_last_sync(client, monkeypatch):
+    now = timezone.now()
+    review = kyc.evaluate(person(residency={"termination_date": now + timedelta(days=3)}))
+    assert "The residency is active." in page_of(client, review)
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(days=4))
+    text = page_of(client, review)
+    assert "The residency has ended." in text
+    assert "The residency ends within 30 days." not in text
+
+
+@pytest.mark.django_db
+def test_a_file_exchanged_since_the_last_sync_stops_a_decision_and_shows_then(client, reviewer):
+    connection = person()
+    review = kyc.evaluate(connection)
+    seen = version_of(review)
+    picture = person_facts(connection).pictures["face"]
+    documents.storage().delete(picture.storage_name)
+    with pytest.raises(DecisionRefused) as refused:
+        decide(review, reviewer, reason="It looked good.", seen=seen)
+    assert refused.value.code == "stale"
+    assert "A picture is no longer in the storage." in page_of(client, review)
+    assert decide(Review.objects.get(), reviewer, reason="Seen in person.").outcome == APPROVED
 
 
 # What undoes a decision

@@ -26,6 +26,7 @@ from django_eprospera.admin.review_page import context_of, viewed_fields
 from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, next_in_queue
 from django_eprospera.admin.rows import short
 from django_eprospera.errors import DecisionRefused
+from django_eprospera.kyc.checks import results_of
 from django_eprospera.kyc.decisions import MAX_REASON, facts_version, is_own_review, outcomes_for
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import AuditEntry, Decision, Review
@@ -199,6 +200,7 @@ class ReviewAdmin(ReadOnlyAdmin):
 
     def _page(self, request: HttpRequest, review: Review, form: DecisionForm) -> HttpResponse:
         facts = facts_of(review)
+        findings = results_of(review, facts) if facts else []
         unmasked = facts is not None and may_see_personal_data(request)
         if facts is not None and unmasked:
             audit.record(AuditEntry.Action.VIEWED, review, actor=request.user, detail={"fields": viewed_fields(facts)})
@@ -206,7 +208,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         own = is_own_review(review, request.user)
         context = {
             **self.admin_site.each_context(request),
-            **context_of(review, facts, unmasked=unmasked, admin_name=self.admin_site.name),
+            **context_of(review, facts, findings, unmasked=unmasked, admin_name=self.admin_site.name),
             "title": str(review),
             "subtitle": None,
             "is_nav_sidebar_enabled": False,  # the width is needed
@@ -215,7 +217,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             "facts": facts,
             "unmasked": unmasked,
             "form": form,
-            "seen": facts_version(review, facts),
+            "seen": facts_version(review, facts, findings),
             "options": self._options(review, form),
             "own": own,
             "may_decide": may_decide and not own and bool(outcomes_for(review)),

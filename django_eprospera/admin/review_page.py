@@ -13,7 +13,6 @@ from django_eprospera.admin.rows import Section, row, rows, sealed_names
 from django_eprospera.crypto import Secret
 from django_eprospera.errors import SealedValueError
 from django_eprospera.freshness import freshness
-from django_eprospera.kyc.checks import run
 from django_eprospera.kyc.decisions import verify_decision
 from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject
 from django_eprospera.kyc.findings import Outcome
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from django.utils.functional import _StrPromise
 
+    from django_eprospera.kyc.findings import Finding
     from django_eprospera.models import Decision
     from django_eprospera.models.facts import FactsModel
 
@@ -53,14 +53,19 @@ class Picture:
 
 
 def context_of(
-    review: Review, facts: PersonFacts | EntityFacts | None, *, unmasked: bool, admin_name: str
+    review: Review,
+    facts: PersonFacts | EntityFacts | None,
+    findings: list[Finding],
+    *,
+    unmasked: bool,
+    admin_name: str,
 ) -> dict[str, Any]:
     """Return everything that the page shows of a subject."""
     context: dict[str, Any] = {
         # Not for a log: Django's, at DEBUG, shows the context of a template that misses a variable.
         "name": Secret(_("masked") if facts and not unmasked else _name(facts)),
         "documents": None,
-        "findings": sorted(run(facts), key=lambda finding: _WORST_FIRST.index(finding.outcome)) if facts else [],
+        "findings": sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.outcome)),
         "history": [_history_entry(decision) for decision in review.decisions.select_related("reviewer")],
     }
     if isinstance(facts, PersonFacts):

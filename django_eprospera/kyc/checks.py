@@ -1,6 +1,6 @@
-"""Which rules look at the facts by themselves? One function per rule; each answers pass, warn or fail, none decides.
+"""Automatic checks of the facts. Each returns pass, warn or fail with a reason, or None if it does not apply; none decides.
 
-A function's name is its code. It answers None when there is nothing that it could look at.
+The name of a check's function is its code.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
-from django_eprospera import documents, scopes
+from django_eprospera import audit, documents, scopes
 from django_eprospera.errors import DocumentError, SealedValueError
-from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject
+from django_eprospera.keys import keyring
+from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject, shown
 from django_eprospera.kyc.findings import UNREADABLE_WHY, Finding, Outcome
 from django_eprospera.models import Review, VerificationImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import date
 
     from django_eprospera.models import EntityDocument
 
-__all__ = ["ENTITY_CHECKS", "PERSON_CHECKS", "is_enough", "run"]
+__all__ = ["ENTITY_CHECKS", "PERSON_CHECKS", "columns_of", "is_enough", "results_of", "run"]
 
 _ADULT: Final = 18
 _SOON: Final = timedelta(days=30)
@@ -33,25 +34,54 @@ _OLD: Final = timedelta(days=2 * 365)
 # Documents that have a back side (docs/provider.md#me-answers, `documentType`).
 _WITH_BACK: Final = {"national_id", "drivers_license", "residence_permit"}
 
-# Without these there is nothing that a reviewer could judge, so the review waits.
+# A review waits while one of these fails: there is nothing to judge yet.
 _NEEDED: Final = {"person_details", "identity_check", "pictures"}
 
+# These decrypt every file of the subject. Their stored results are used again while the facts are the same. All other checks
+# run each time, because the calendar and rows of other subjects change their results too.
+_FILE_CHECKS: Final = {"picture_files", "document_files"}
 
-def run(facts: PersonFacts | EntityFacts) -> list[Finding]:
-    """Run every check of the subject's kind. A value that does not open fails the check that needs it."""
-    if isinstance(facts, PersonFacts):
-        return [finding for check in PERSON_CHECKS if (finding := _safely(check, facts))]
-    return [finding for check in ENTITY_CHECKS if (finding := _safely(check, facts))]
+
+def run(facts: PersonFacts | EntityFacts, known: Mapping[str, Finding] | None = None) -> list[Finding]:
+    """Return the results of all checks of the subject's kind; those in `known`, by code, are taken from there.
+
+    A check fails if it needs a value that cannot be decrypted.
+    """
+    checks: tuple[Callable[[Any], Finding | None], ...]
+    checks = PERSON_CHECKS if isinstance(facts, PersonFacts) else ENTITY_CHECKS
+    results = ((known or {}).get(check.__name__) or _safely(check, facts) for check in checks)
+    return [finding for finding in results if finding is not None]
+
+
+def results_of(review: Review, facts: PersonFacts | EntityFacts) -> list[Finding]:
+    """Return the results of all checks. Files are not read if the review has their results for the same facts."""
+    if review.checks_version not in keyring().indexes("kyc.checks", _version_text(facts)):
+        return run(facts)
+    stored = map(Finding.from_json, review.checks)
+    return run(facts, {finding.code: finding for finding in stored if finding.code in _FILE_CHECKS})
+
+
+def columns_of(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) -> dict[str, Any]:
+    """Return the columns of a review that store results, with the version of the facts that they are about."""
+    return {
+        "checks": [finding.to_json() for finding in findings],
+        "checks_version": keyring().index("kyc.checks", _version_text(facts)),
+    }
 
 
 def is_enough(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) -> bool:
-    """Whether there are facts enough to judge. A value that does not open is there, and no reason to wait."""
+    """Whether there are enough facts to decide on. A value that cannot be decrypted is there, and no reason to wait."""
     if isinstance(facts, EntityFacts) and not facts.consents:
         return False
     return not any(
         finding.code in _NEEDED and finding.outcome is Outcome.FAIL and finding.why != UNREADABLE_WHY
         for finding in findings
     )
+
+
+def _version_text(facts: PersonFacts | EntityFacts) -> str:
+    files = {str(file.pk): file.storage_name for file in facts.files}
+    return audit.canonical_digest({"facts": shown(facts), "files": files})
 
 
 def _safely(check: Callable[[Any], Finding | None], facts: Any) -> Finding | None:
@@ -88,7 +118,7 @@ def permit_number(facts: PersonFacts | EntityFacts) -> Finding | None:
     number = row.resident_permit_number
     if not number:
         return Finding("permit_number", Outcome.WARN, "none")
-    # ASCII digits, and nothing inferred from the first one (docs/provider.md#formats).
+    # ASCII digits. The first one says nothing about the holder (docs/provider.md#formats).
     if re.fullmatch(r"[0-9]{14}", number):
         return Finding("permit_number", Outcome.PASS, "well_formed")
     return Finding("permit_number", Outcome.FAIL, "malformed")
@@ -149,7 +179,7 @@ def pictures(facts: PersonFacts) -> Finding | None:
 
 
 def picture_files(facts: PersonFacts) -> Finding | None:
-    return _files("picture_files", facts.pictures.values())
+    return _files("picture_files", facts.files)
 
 
 def account_name(facts: PersonFacts) -> Finding | None:
@@ -187,7 +217,7 @@ def entity_documents(facts: EntityFacts) -> Finding:
 
 
 def document_files(facts: EntityFacts) -> Finding | None:
-    return _files("document_files", facts.documents)
+    return _files("document_files", facts.files)
 
 
 def representative(facts: EntityFacts) -> Finding:
@@ -210,7 +240,7 @@ def _files(code: str, files: Iterable[VerificationImage | EntityDocument]) -> Fi
 
 
 def _parts(name: str) -> set[str]:
-    # Accents and case do not count: a passport and an account write the same name differently.
+    # Without accents and case: a passport and an account may write the same name differently.
     plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
     return set(re.findall(r"\w+", plain))
 

@@ -1,4 +1,4 @@
-"""How does a reviewer decide, so that it can be proved later? One transaction: review, decision with evidence, audit entry."""
+"""Decisions of reviewers, with evidence. One transaction writes the review, the decision and its audit entry."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import router, transaction
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
 from django_eprospera import audit
 from django_eprospera.errors import DecisionRefused
 from django_eprospera.keys import keyring
-from django_eprospera.kyc.checks import run
-from django_eprospera.kyc.facts import EntityFacts, PersonFacts, facts_of, person_subject
+from django_eprospera.kyc.checks import columns_of, run
+from django_eprospera.kyc.facts import EntityFacts, PersonFacts, facts_of, person_subject, shown
 from django_eprospera.kyc.findings import Finding, Outcome
 from django_eprospera.kyc.reviews import evaluate_companies
 from django_eprospera.models import AuditEntry, Decision, Review
@@ -44,12 +45,12 @@ _STATUS_AFTER: Final[dict[Decision.Outcome, Review.Status]] = {
 
 
 def outcomes_for(review: Review) -> tuple[Decision.Outcome, ...]:
-    """Return what can be decided where the review stands now."""
+    """Return the outcomes that are possible for the review's status."""
     return _OUTCOMES[review.status]
 
 
 def needs_reason(outcome: Decision.Outcome, findings: Iterable[Finding]) -> bool:
-    """Whether a decision has to give a reason: all but an approval that no check speaks against."""
+    """Whether a decision needs a reason: every decision except an approval without a failed check."""
     return outcome != Decision.Outcome.APPROVED or any(finding.outcome is Outcome.FAIL for finding in findings)
 
 
@@ -61,57 +62,60 @@ def is_own_review(review: Review, reviewer: Any) -> bool:
     return review.entity is not None and review.entity.consents.filter(connection__user_id=reviewer.pk).exists()
 
 
-def facts_version(review: Review, facts: PersonFacts | EntityFacts | None) -> str:
-    """Return a keyed digest of where the review stands and what the facts are: a form hands it back as `seen`.
+def facts_version(review: Review, facts: PersonFacts | EntityFacts | None, findings: Iterable[Finding]) -> str:
+    """Return a keyed digest of everything that a reviewer is shown: status, facts, and results of the checks.
 
-    `facts` are None when there are none any more: then a review can still be rejected or reopened.
+    A form sends it back, and `decide` takes it as `seen`. `facts` is None if they have been erased; the review can still be
+    rejected or reopened then.
     """
-    return keyring().index("kyc.seen", _version_text(review.status, review.decided_at, facts))
+    return keyring().index("kyc.seen", _version_text(review, facts, findings))
 
 
 def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: str, seen: str) -> Decision:
-    """Take a decision on a review, and keep it with everything it was based on.
+    """Take a decision on a review, and store it with its evidence.
 
     `seen` is the `facts_version` of what the reviewer was shown. Raises DecisionRefused, with a text for the reviewer, and
-    changes nothing: `not_permitted`, `own_review`, `no_facts`, `not_now`, `stale`, `reason_required`, `reason_too_long`.
+    decides nothing: `not_permitted`, `own_review`, `not_now`, `reason_too_long`, `no_facts`, `stale`, `reason_required`.
     """
     outcome, reason = Decision.Outcome(outcome), reason.strip()
     _refuse_reviewer(review, reviewer)
     if outcome not in outcomes_for(review):
-        raise DecisionRefused("not_now", _("Where this review stands now, that cannot be decided."))
+        raise DecisionRefused("not_now", _("This review has a status in which that cannot be decided."))
     if len(reason) > MAX_REASON:
         raise DecisionRefused("reason_too_long", _("The reason is too long: %d characters at most.") % MAX_REASON)
-    status, decided_at, now = review.status, review.decided_at, timezone.now()
-    alias = router.db_for_write(Review)
+    # Before the transaction, which holds SQLite's write lock: the checks decrypt every file.
+    facts, findings = _examine(review)
+    if facts is None and outcome == Decision.Outcome.APPROVED:
+        raise DecisionRefused("no_facts", _("There are no facts to approve: the person has disconnected."))
+    if not _is_current(seen, review, facts, findings):
+        raise _stale()
+    if not reason and needs_reason(outcome, findings):
+        raise DecisionRefused("reason_required", _("Give a reason: this decision needs one."))
+    now, after, alias = timezone.now(), _STATUS_AFTER[outcome], router.db_for_write(Review)
+    queued_at = now if after == Review.Status.PENDING else None
     with transaction.atomic(using=alias):
-        # The write that comes first is the lock: of two reviewers one finds the review already decided, on every database.
-        claimed = Review.objects.using(alias).filter(pk=review.pk, status=status, decided_at=decided_at)
-        after = _STATUS_AFTER[outcome]
-        queued_at = now if after == Review.Status.PENDING else None
-        if not claimed.update(status=after, decided_at=now, queued_at=queued_at):
+        # The first write is the lock: of two reviewers, the second finds the review already decided, on every database.
+        as_read = Review.objects.using(alias).filter(pk=review.pk, status=review.status, decided_at=review.decided_at)
+        if not as_read.update(status=after, decided_at=now, queued_at=queued_at):
             raise _stale()
-        facts = facts_of(review)
-        if facts is None and outcome == Decision.Outcome.APPROVED:
-            raise DecisionRefused("no_facts", _("There are no facts to approve: the person has disconnected."))
-        if seen not in keyring().indexes("kyc.seen", _version_text(status, decided_at, facts)):
+        # A sync that stores other facts after this line evaluates the review afterwards, and reopens it.
+        unchanged = facts_of(review)
+        if (unchanged and unchanged.stored) != (facts and facts.stored):
             raise _stale()
-        findings = run(facts) if facts else []
-        if not reason and needs_reason(outcome, findings):
-            raise DecisionRefused("reason_required", _("Give a reason: this decision needs one."))
-        decision = _keep(review, facts, findings, outcome=outcome, reason=reason, reviewer=reviewer, now=now)
-        # A lambda and no partial: a robust hook that fails is logged by its name.
+        decision = _store(review, facts, findings, outcome=outcome, reason=reason, reviewer=reviewer, now=now)
+        # A lambda and no partial: Django logs a failed robust hook by its name.
         transaction.on_commit(
             lambda: kyc_decided.send(Review, review=review, decision=decision), using=alias, robust=True
         )
     review.status, review.decided_at, review.queued_at = after, now, queued_at
     if isinstance(facts, PersonFacts):
-        # Whether the representative is approved is one of the checks of a company.
+        # One of the checks of a company is whether its representative is approved.
         evaluate_companies(facts.connection)
     return decision
 
 
 def verify_decision(decision: Decision) -> bool:
-    """Whether a decision is still the one that was taken, and the audit chain holds it. Raises SealedValueError."""
+    """Whether a decision is unchanged and the audit chain has it. Raises SealedValueError if it cannot be decrypted."""
     if decision.digest != _digest(decision):
         return False
     entries = AuditEntry.objects.filter(
@@ -129,7 +133,7 @@ def _refuse_reviewer(review: Review, reviewer: Any) -> None:
         )
 
 
-def _keep(
+def _store(
     review: Review,
     facts: PersonFacts | EntityFacts | None,
     findings: list[Finding],
@@ -149,9 +153,9 @@ def _keep(
         evidence={
             "subject": review.subject,
             "reviewer": str(reviewer.pk),
-            "facts": facts.snapshot() if facts else {"identity": None},
+            "facts": facts.snapshot if facts else {"identity": None},
             "checks": [finding.to_json() for finding in findings],
-            # The digest lies in plain text: without this, a guess at the facts could be tried against it.
+            # The digest is stored in plain text. Without a salt, guessed facts could be compared with it.
             "salt": secrets.token_hex(16),
         },
         decided_at=now,
@@ -181,12 +185,29 @@ def _digest(decision: Decision) -> str:
     )
 
 
-def _version_text(status: str, decided_at: datetime | None, facts: PersonFacts | EntityFacts | None) -> str:
-    # When it was fetched says nothing about what was seen.
-    snapshot = facts.snapshot() if facts else {}
-    shown = {name: value for name, value in snapshot.items() if name != "freshness"}
-    at = "" if decided_at is None else decided_at.astimezone(UTC).isoformat()
-    return audit.canonical_digest({"status": status, "decided_at": at, "facts": shown})
+def _examine(review: Review) -> tuple[PersonFacts | EntityFacts | None, list[Finding]]:
+    facts = facts_of(review)
+    if facts is None:
+        return None, []
+    findings = run(facts)
+    values = columns_of(facts, findings)
+    if values["checks"] != review.checks:
+        # The page may have shown stored results of file checks. The next one shows these.
+        Review.objects.filter(pk=review.pk).update(**values)
+    return facts, findings
+
+
+def _is_current(
+    seen: str, review: Review, facts: PersonFacts | EntityFacts | None, findings: Iterable[Finding]
+) -> bool:
+    versions = keyring().indexes("kyc.seen", _version_text(review, facts, findings))
+    return any(constant_time_compare(seen, version) for version in versions)
+
+
+def _version_text(review: Review, facts: PersonFacts | EntityFacts | None, findings: Iterable[Finding]) -> str:
+    at = "" if review.decided_at is None else review.decided_at.astimezone(UTC).isoformat()
+    checks = [finding.to_json() for finding in findings]
+    return audit.canonical_digest({"status": review.status, "decided_at": at, "facts": shown(facts), "checks": checks})
 
 
 def _stale() -> DecisionRefused:

@@ -1,17 +1,20 @@
-"""Which cached facts does a reviewer judge? Rows in, plain values out; judges nothing and writes nothing.
+"""The cached facts about the subject of a review, as plain values. Judges nothing and writes nothing.
 
-The *identity* of a subject are the facts a decision is about: when they change, the decision no longer covers them. The
-*snapshot* is everything there is, as evidence. A value that does not open stands in both as `UNREADABLE`.
+The *identity* of a subject are the facts that a decision is about: when they change, the decision no longer covers the
+subject. The *snapshot* is everything, as evidence. In both, a value that cannot be decrypted is `UNREADABLE`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from django_eprospera.errors import SealedValueError
+from django_eprospera.fields import Sealed
 from django_eprospera.models import (
+    Connection,
     EntityConsent,
     EntityDocument,
     IdVerification,
@@ -25,7 +28,6 @@ from django_eprospera.models import (
 if TYPE_CHECKING:
     from django.db.models import Model
 
-    from django_eprospera.models import Connection
 
 __all__ = [
     "UNREADABLE",
@@ -37,6 +39,7 @@ __all__ = [
     "is_readable",
     "person_facts",
     "person_subject",
+    "shown",
 ]
 
 UNREADABLE: Final = {"unreadable": True}
@@ -47,14 +50,16 @@ _FILE: Final = ("digest", "error")
 
 @dataclass(frozen=True)
 class PersonFacts:
-    """What the cache holds of one person; None for what it does not hold."""
+    """The cached facts about one person; None for what is not cached. `stored` are their columns, undecrypted."""
 
     connection: Connection
     person: NaturalPerson | None
     residency: Residency | None
     verification: IdVerification | None
     pictures: dict[str, VerificationImage]
+    stored: tuple[Any, ...]
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """Who the person is, and by which document that was checked."""
         return {
@@ -63,10 +68,11 @@ class PersonFacts:
             "pictures": {kind: _value(picture, "digest") for kind, picture in sorted(self.pictures.items())},
         }
 
+    @cached_property
     def snapshot(self) -> dict[str, Any]:
-        """Everything, as plain JSON types."""
+        """All facts, as plain JSON types."""
         return {
-            "identity": self.identity(),
+            "identity": self.identity,
             "issuer": self.connection.issuer,
             "sub": self.connection.sub,
             "scopes": sorted(self.connection.scopes),
@@ -76,23 +82,31 @@ class PersonFacts:
             "freshness": _freshness([self.connection]),
         }
 
+    @property
+    def files(self) -> tuple[VerificationImage, ...]:
+        """The rows of the pictures."""
+        return tuple(self.pictures.values())
+
 
 @dataclass(frozen=True)
 class EntityFacts:
-    """What the cache holds of one company, and who shares it now."""
+    """The cached facts about one company, and who shares it. `stored` are their columns, undecrypted."""
 
     entity: LegalEntity
     consents: tuple[EntityConsent, ...]
     documents: tuple[EntityDocument, ...]
+    stored: tuple[Any, ...]
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """Which company it is, and whether it exists."""
         return {"entity": _values(self.entity, LegalEntity.fact_names(identifies=True))}
 
+    @cached_property
     def snapshot(self) -> dict[str, Any]:
-        """Everything, as plain JSON types."""
+        """All facts, as plain JSON types."""
         return {
-            "identity": self.identity(),
+            "identity": self.identity,
             "issuer": self.entity.issuer,
             "office": _values(self.entity, LegalEntity.fact_names(identifies=False)),
             "documents": [_values(document, (*EntityDocument.fact_names(), *_FILE)) for document in self.documents],
@@ -100,51 +114,71 @@ class EntityFacts:
             "freshness": _freshness([consent.connection for consent in self.consents]),
         }
 
+    @property
+    def files(self) -> tuple[EntityDocument, ...]:
+        """The rows of the documents."""
+        return self.documents
+
+
+def shown(facts: PersonFacts | EntityFacts | None) -> dict[str, Any]:
+    """Return the snapshot without the times of its requests, which change without the facts."""
+    return {name: value for name, value in (facts.snapshot if facts else {}).items() if name != "freshness"}
+
 
 def person_subject(connection: Connection) -> str:
-    """The subject of a person's review: it outlives the connection and the user."""
+    """Return the subject of a person's review, which remains when connection and user are deleted."""
     return f"{Review.Subject.PERSON.value}:{connection.issuer}:{connection.sub}"
 
 
 def entity_subject(entity: LegalEntity) -> str:
-    """The subject of a company's review."""
+    """Return the subject of a company's review."""
     return f"{Review.Subject.ENTITY.value}:{entity.issuer}:{entity.entity_id}"
 
 
 def person_facts(connection: Connection) -> PersonFacts:
-    """Read what the cache holds of the connection's person now."""
+    """Return the cached facts of the connection's person."""
+    person = NaturalPerson.objects.filter(connection=connection).first()
+    residency = Residency.objects.filter(connection=connection).first()
     verification = IdVerification.objects.filter(connection=connection).first()
-    pictures = VerificationImage.objects.filter(verification=verification) if verification else ()
+    pictures = VerificationImage.objects.filter(verification=verification).order_by("kind") if verification else ()
     return PersonFacts(
         connection=connection,
-        person=NaturalPerson.objects.filter(connection=connection).first(),
-        residency=Residency.objects.filter(connection=connection).first(),
+        person=person,
+        residency=residency,
         verification=verification,
         pictures={picture.kind: picture for picture in pictures},
+        stored=(_grant(connection), *map(_columns, (person, residency, verification, *pictures))),
     )
 
 
 def entity_facts(entity: LegalEntity) -> EntityFacts:
-    """Read what the cache holds of a company now."""
+    """Return the cached facts of a company."""
     entity = LegalEntity.objects.get(pk=entity.pk)
     consents = EntityConsent.objects.filter(entity=entity, withdrawn_at=None).select_related("connection__user")
+    consents = consents.order_by("shared_at", "pk")
     documents = EntityDocument.objects.filter(entity=entity).order_by("created_at", "document_id")
-    return EntityFacts(entity, tuple(consents.order_by("shared_at", "pk")), tuple(documents))
+    return EntityFacts(
+        entity,
+        tuple(consents),
+        tuple(documents),
+        stored=(*(_grant(consent.connection) for consent in consents), *map(_columns, (entity, *documents))),
+    )
 
 
 def facts_of(review: Review) -> PersonFacts | EntityFacts | None:
-    """Read the facts of a review's subject; None when the cache holds none any more (disconnected, erased)."""
+    """Return the facts of a review's subject, read anew; None if they have been erased (disconnected, no longer shared)."""
     if review.subject_kind == Review.Subject.ENTITY:
-        return entity_facts(review.entity) if review.entity else None
-    connection = getattr(review.user, "eprospera", None)
-    # The user may have come back as another person: then these are not the subject's facts.
+        entity = LegalEntity.objects.filter(reviews=review).first()
+        return None if entity is None else entity_facts(entity)
+    connection = Connection.objects.filter(user__eprospera_reviews=review).select_related("user").first()
+    # The user may have connected as another person since: those are not the subject's facts.
     if connection is None or person_subject(connection) != review.subject:
         return None
     return person_facts(connection)
 
 
 def is_readable(value: Any) -> bool:
-    """Whether every sealed value in a snapshot opened."""
+    """Whether every sealed value in a snapshot could be decrypted."""
     if value == UNREADABLE:
         return False
     if isinstance(value, dict):
@@ -166,6 +200,22 @@ def _value(row: Model, name: str) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     return value if value is None or isinstance(value, (str, int, float, list, dict)) else str(value)
+
+
+def _columns(row: Model | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    # Every sync writes `updated_at` of a company, to lock its row.
+    return {
+        field.attname: value.text if isinstance(value := row.__dict__[field.attname], Sealed) else value
+        for field in row._meta.concrete_fields
+        if field.name != "updated_at"
+    }
+
+
+def _grant(connection: Connection) -> dict[str, Any]:
+    names = ("pk", "issuer", "sub", "client_id", "scope", "state", "state_cause")
+    return {name: getattr(connection, name) for name in names}
 
 
 def _freshness(connections: list[Connection]) -> list[dict[str, Any]]:

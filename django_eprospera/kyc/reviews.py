@@ -1,7 +1,7 @@
-"""Where does a subject's review stand after its facts changed? Opens, queues and reopens reviews; decides nothing.
+"""Reviews after a change of facts: opens, queues and reopens them. Decides nothing.
 
-No row is locked while facts are read. A review is written only if it still stands where it was read (`update()` with its
-status and time of decision), which holds on every database; otherwise everything is read again.
+No row is locked while facts are read. A review is written only if its status and time of decision are still those that were
+read (in the WHERE of an `update()`, which works on every database). Otherwise everything is read again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_eprospera import audit
 from django_eprospera.errors import EprosperaError
-from django_eprospera.kyc.checks import is_enough, run
+from django_eprospera.kyc.checks import columns_of, is_enough, run
 from django_eprospera.kyc.facts import (
     EntityFacts,
     PersonFacts,
@@ -39,10 +39,11 @@ _DECIDED: Final = (Review.Status.APPROVED, Review.Status.REJECTED)
 
 
 def evaluate(connection: Connection) -> Review:
-    """Bring the review of the connection's person, and of every company that the person ever shared, up to the facts.
+    """Update the review of the connection's person, and those of its companies, from the cached facts.
 
-    Runs the automatic checks. Enough facts put a waiting review into the queue. A decided review whose identity facts are
-    not those that were decided on goes back into the queue, and its gate closes.
+    Runs the automatic checks. A waiting review enters the queue when there are enough facts. A decided review returns to the
+    queue, and its gate closes, when identity facts are not those of the decision. Raises EprosperaError if other processes
+    keep changing a review.
     """
     review = _settle(
         Review.Subject.PERSON,
@@ -55,26 +56,26 @@ def evaluate(connection: Connection) -> Review:
 
 
 def evaluate_companies(connection: Connection) -> None:
-    """Bring the reviews of the person's companies up to the facts."""
+    """Update the reviews of the person's companies from the cached facts. Raises EprosperaError as `evaluate` does."""
     for entity in LegalEntity.objects.filter(consents__connection=connection).order_by("pk"):
         evaluate_entity(entity)
 
 
 def evaluate_entity(entity: LegalEntity) -> Review:
-    """Bring the review of a company up to the facts."""
+    """Update the review of a company from the cached facts. Raises EprosperaError as `evaluate` does."""
     return _settle(
         Review.Subject.ENTITY, entity_subject(entity), lambda: entity_facts(entity), {"entity_id": entity.pk}
     )
 
 
 def status_for(user: AbstractBaseUser | AnonymousUser) -> Review | None:
-    """Return the review of the person that the user is connected as; None when there is none yet."""
+    """Return the review of the person that the user is connected as, or None."""
     connection = getattr(user, "eprospera", None)
     return None if connection is None else Review.objects.filter(subject=person_subject(connection)).first()
 
 
 def status_for_entity(user: AbstractBaseUser | AnonymousUser, entity: LegalEntity) -> Review | None:
-    """Return the review of a company that the user shares now; None when it is not shared or there is none yet."""
+    """Return the review of a company that the user shares now, or None."""
     connection = getattr(user, "eprospera", None)
     if connection is None or not entity.consents.filter(connection=connection, withdrawn_at=None).exists():
         return None
@@ -90,7 +91,7 @@ def _settle(
         facts = read()
         findings = run(facts)
         status = _status(review, facts, enough=is_enough(facts, findings))
-        values = {**owner, "status": status, "checks": [finding.to_json() for finding in findings]}
+        values = {**owner, "status": status, **columns_of(facts, findings)}
         if status != review.status:
             values["queued_at"] = timezone.now() if status == Review.Status.PENDING else None
         reopened = review.status in _DECIDED and status != review.status
@@ -102,7 +103,9 @@ def _settle(
         if written:
             review.refresh_from_db()
             return review
-    raise EprosperaError(f"Review {review.pk} kept changing while it was evaluated. The next sync evaluates it again.")
+    raise EprosperaError(
+        f"Review {review.pk} was changed by others {_ATTEMPTS} times while it was evaluated. The next sync evaluates it again."
+    )
 
 
 def _status(review: Review, facts: PersonFacts | EntityFacts, *, enough: bool) -> Review.Status:
@@ -112,8 +115,8 @@ def _status(review: Review, facts: PersonFacts | EntityFacts, *, enough: bool) -
 
 
 def _still_covered(review: Review, facts: PersonFacts | EntityFacts) -> bool:
-    identity = facts.identity()
+    identity = facts.identity
     if not is_readable(identity):
-        return True  # a matter of keys; nothing says that the facts changed
+        return True  # an encryption key is missing; the facts need not have changed
     decision = review.decisions.exclude(outcome=Decision.Outcome.REOPENED).order_by("-decided_at").first()
     return decision is not None and decision.evidence["facts"]["identity"] == identity

@@ -227,6 +227,7 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(editable=False, max_length=600, unique=True, verbose_name='subject')),
                 ('status', models.CharField(choices=[('waiting', 'waiting for data'), ('pending', 'awaiting review'), ('approved', 'approved'), ('rejected', 'rejected')], default='waiting', max_length=16, verbose_name='status')),
                 ('checks', models.JSONField(default=list, help_text='Codes and outcomes, no personal data.', verbose_name='automatic checks')),
+                ('checks_version', models.CharField(blank=True, editable=False, max_length=64)),
                 ('opened_at', models.DateTimeField(auto_now_add=True, verbose_name='opened')),
                 ('queued_at', models.DateTimeField(blank=True, null=True, verbose_name='in the queue since')),
                 ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='decided')),

@@ -57,6 +57,8 @@ class Review(models.Model):
     entity = models.ForeignKey(LegalEntity, models.SET_NULL, null=True, blank=True, related_name="reviews")
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.WAITING)
     checks = models.JSONField(_("automatic checks"), default=list, help_text=_("Codes and outcomes, no personal data."))
+    # Keyed digest of the facts that `checks` are about. Results of other facts are not used.
+    checks_version = models.CharField(max_length=64, blank=True, editable=False)
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     queued_at = models.DateTimeField(_("in the queue since"), null=True, blank=True)
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
