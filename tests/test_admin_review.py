@@ -233,6 +233,58 @@ def test_a_review_whose_person_disconnected_keeps_its_history(client, reviewer):
     assert "Canary reason" in text
 
 
+def viewed(review):
+    """The fields that the newest audit entry about a look at the review names."""
+    newest = AuditEntry.objects.filter(action="viewed", subject=f"django_eprospera.review:{review.pk}").first()
+    return set(newest.detail["fields"]) if newest else set()
+
+
+@pytest.mark.parametrize("facts", ["there", "gone"])
+def test_showing_a_reason_leaves_an_entry_that_names_it(client, reviewer, facts):
+    review = person()
+    decide(client, review, "approved", "Canary reason")
+    if facts == "gone":
+        review.user.eprospera.delete()
+    before = AuditEntry.objects.filter(action="viewed").count()
+    assert "Canary reason" in client.get(page_of(review)).content.decode()
+    assert AuditEntry.objects.filter(action="viewed").count() == before + 1
+    assert {"decision.reason", "decision.reviewer_name"} <= viewed(review)
+    assert ("person.name" in viewed(review)) is (facts == "there")
+
+
+def test_a_page_that_shows_nothing_sealed_leaves_no_entry(client, reviewer):
+    review = person()
+    review.user.eprospera.delete()
+    assert client.get(page_of(review)).status_code == 200
+    assert not AuditEntry.objects.filter(action="viewed").exists()
+
+
+@pytest.mark.parametrize("facts", ["there", "gone"])
+def test_reasons_and_names_of_reviewers_are_masked_with_the_rest(client, reviewer, facts):
+    get_user_model().objects.filter(pk=reviewer.pk).update(first_name="Canary", last_name="Zanahoria")
+    review = person(verification={"pictures": ["face", "document_front"], "document_type": "passport"})
+    decide(client, review, "approved", "Canary reason")
+    get_user_model().objects.filter(pk=reviewer.pk).update(first_name="", last_name="")
+    if facts == "gone":
+        review.user.eprospera.delete()
+    before = AuditEntry.objects.count()
+    client.force_login(staff("view_review"))
+    text = client.get(page_of(review)).content.decode()
+    assert "Canary" not in text
+    assert "A passport has no back" not in text
+    assert AuditEntry.objects.count() == before
+
+
+def test_names_of_company_documents_are_named_in_the_entry(client, reviewer):
+    connection = person().user.eprospera
+    entity = factories.consent(connection).entity
+    factories.document(entity)
+    kyc.evaluate(connection)
+    review = Review.objects.get(entity=entity)
+    assert "Certificate of Organization" in client.get(page_of(review)).content.decode()
+    assert {"entity.name", "document.name"} <= viewed(review)
+
+
 def test_strangers_and_unknown_reviews(client):
     review = person()
     assert client.get(page_of(review)).status_code == 302

@@ -201,9 +201,10 @@ class ReviewAdmin(ReadOnlyAdmin):
     def _page(self, request: HttpRequest, review: Review, form: DecisionForm) -> HttpResponse:
         facts = facts_of(review)
         findings = results_of(review, facts) if facts else []
-        unmasked = facts is not None and may_see_personal_data(request)
-        if facts is not None and unmasked:
-            audit.record(AuditEntry.Action.VIEWED, review, actor=request.user, detail={"fields": viewed_fields(facts)})
+        unmasked = may_see_personal_data(request)
+        fields = viewed_fields(review, facts) if unmasked else []
+        if fields:
+            audit.record(AuditEntry.Action.VIEWED, review, actor=request.user, detail={"fields": fields})
         may_decide = request.user.has_perm("django_eprospera.decide_review")
         own = is_own_review(review, request.user)
         context = {

@@ -1,4 +1,4 @@
-"""What does a reviewer see of one subject? Gathers the page's parts; decides nothing, and opens nothing without permission."""
+"""Contents of the review page of one subject. Decides nothing, and decrypts nothing to show without permission."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_eprospera.admin.rows import Section, row, rows, sealed_names
+from django_eprospera.admin.rows import MASK, Section, row, rows, sealed_names
 from django_eprospera.crypto import Secret
 from django_eprospera.errors import SealedValueError
 from django_eprospera.freshness import freshness
 from django_eprospera.kyc.decisions import verify_decision
 from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject
 from django_eprospera.kyc.findings import Outcome
-from django_eprospera.models import Review, VerificationImage
+from django_eprospera.models import Decision, EntityDocument, Review, VerificationImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from django.db.models import Model, QuerySet
     from django.utils.functional import _StrPromise
 
     from django_eprospera.kyc.findings import Finding
-    from django_eprospera.models import Decision
     from django_eprospera.models.facts import FactsModel
 
 __all__ = ["Picture", "context_of", "viewed_fields"]
@@ -66,7 +66,7 @@ def context_of(
         "name": Secret(_("masked") if facts and not unmasked else _name(facts)),
         "documents": None,
         "findings": sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.outcome)),
-        "history": [_history_entry(decision) for decision in review.decisions.select_related("reviewer")],
+        "history": [_past_decision(decision, unmasked=unmasked) for decision in _decisions(review)],
     }
     if isinstance(facts, PersonFacts):
         context["sections"] = list(_person_sections(facts, unmasked=unmasked))
@@ -81,13 +81,23 @@ def context_of(
     return context
 
 
-def viewed_fields(facts: PersonFacts | EntityFacts) -> list[str]:
+def viewed_fields(review: Review, facts: PersonFacts | EntityFacts | None) -> list[str]:
     """Return the names of the sealed fields that an unmasked page shows, for its audit entry."""
+    shown: list[tuple[str, type[Model], Iterable[str]]] = []
     if isinstance(facts, EntityFacts):
-        shown: list[tuple[str, FactsModel]] = [("entity", facts.entity)]
-    else:
-        shown = [(part, row) for part, _title in _PERSON_PARTS if (row := getattr(facts, part))]
-    return [f"{part}.{name}" for part, row in shown for name in sealed_names(type(row), row.review_names())]
+        shown.append(("entity", type(facts.entity), facts.entity.review_names()))
+        if facts.documents:
+            shown.append(("document", EntityDocument, ["name"]))
+    elif facts:
+        parts = [(part, getattr(facts, part)) for part, _title in _PERSON_PARTS]
+        shown += [(part, type(row), row.review_names()) for part, row in parts if row]
+    if _decisions(review).exists():
+        shown.append(("decision", Decision, ["reason", "reviewer_name"]))
+    return [f"{part}.{name}" for part, model, names in shown for name in sealed_names(model, names)]
+
+
+def _decisions(review: Review) -> QuerySet[Decision]:
+    return review.decisions.select_related("reviewer")
 
 
 def _name(facts: PersonFacts | EntityFacts | None) -> str:
@@ -112,15 +122,16 @@ def _picture(facts: PersonFacts, kind: VerificationImage.Kind, admin_name: str, 
         if not unmasked:
             return Picture(label, "", _("You may not see personal data."), portrait)
         return Picture(label, reverse(f"{admin_name}:django_eprospera_picture", args=[picture.pk]), "", portrait)
-    return Picture(label, "", _why_missing(facts, kind, picture.error if picture else ""), portrait)
+    error = picture.error if picture else ""
+    return Picture(label, "", _why_missing(facts, kind, error, unmasked=unmasked), portrait)
 
 
-def _why_missing(facts: PersonFacts, kind: VerificationImage.Kind, error: str) -> str:
+def _why_missing(facts: PersonFacts, kind: VerificationImage.Kind, error: str, *, unmasked: bool) -> str:
     if error:
         return _("It could not be fetched (%(code)s). The next sync tries again.") % {"code": error}
     if facts.verification is None:
         return _("There is no identity check.")
-    if kind == VerificationImage.Kind.DOCUMENT_BACK:
+    if kind == VerificationImage.Kind.DOCUMENT_BACK and unmasked:
         try:
             expected = _NO_BACK.get(facts.verification.document_type or "")
         except SealedValueError:
@@ -145,11 +156,12 @@ def _sharing(connection: Any) -> dict[str, Any]:
     return {"user": connection.user, "review": review}
 
 
-def _history_entry(decision: Decision) -> dict[str, Any]:
-    entry: dict[str, Any] = {"decision": decision, "unreadable": False, "holds": False}
+def _past_decision(decision: Decision, *, unmasked: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"decision": decision, "unreadable": False, "holds": False}
     try:
-        entry |= {"reviewer": Secret(decision.reviewer_name), "reason": Secret(decision.reason)}
-        entry["holds"] = verify_decision(decision)
+        shown["reason"] = Secret(decision.reason if unmasked else MASK) if decision.reason else ""
+        shown["reviewer"] = Secret(decision.reviewer_name if unmasked else MASK)
+        shown["holds"] = verify_decision(decision)
     except SealedValueError:
-        entry["unreadable"] = True
-    return entry
+        shown["unreadable"] = True
+    return shown
