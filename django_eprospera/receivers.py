@@ -13,6 +13,7 @@ from social_django.models import Partial
 
 from django_eprospera import documents, kyc, prune, signals, tasks
 from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
+from django_eprospera.kyc import affiliations
 from django_eprospera.models import Connection, EntityConsent, EntityDocument, VerificationImage
 from django_eprospera.sign_in import pending
 from django_eprospera.sign_in.recent import note_sign_in
@@ -37,6 +38,20 @@ def revoke_soon(**_: Any) -> None:
 def evaluate_reviews(connection: Connection, **_: Any) -> None:
     """New facts may queue a review, or put a decided one back into the queue."""
     kyc.evaluate(connection)
+
+
+@receiver(post_save, sender=Connection)
+def remember_connection(instance: Connection, *, raw: bool = False, **_: Any) -> None:
+    """Nobody decides on themselves, also after a disconnect. A fixture has its own rows for that."""
+    if not raw:
+        affiliations.remember_connection(instance)
+
+
+@receiver(post_save, sender=EntityConsent)
+def remember_consent(instance: EntityConsent, *, raw: bool = False, **_: Any) -> None:
+    """Nobody decides on a company that they ever shared."""
+    if not raw:
+        affiliations.remember_consent(instance)
 
 
 @receiver(pre_delete, sender=Connection)

@@ -363,12 +363,26 @@ def test_somebody_else_decided_meanwhile(client, reviewer):
     assert Review.objects.get(pk=review.pk).status == "rejected"
 
 
-@pytest.mark.parametrize("missing", ["decide_review", "view_review"])
-def test_deciding_needs_both_permissions(client, missing):
+@pytest.mark.parametrize("missing", ["decide_review", "view_review", "view_personal_data"])
+def test_deciding_needs_all_permissions(client, missing):
     client.force_login(staff(*set(ALL) - {missing}))
     review = person()
     assert client.post(page_of(review), {"outcome": "approved", "seen": "x"}).status_code == 403
     assert not Decision.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "why"),
+    [
+        ("view_personal_data", "You cannot decide this review, because you do not have the permission to see"),
+        ("decide_review", "You do not have the permission to decide reviews."),
+    ],
+)
+def test_who_may_not_decide_is_offered_no_form_and_reads_why(client, missing, why):
+    client.force_login(staff(*set(ALL) - {missing}))
+    text = client.get(page_of(person())).content.decode()
+    assert why in text
+    assert 'name="outcome"' not in text
 
 
 def test_reviewers_are_offered_no_decision_on_themselves(client, reviewer):

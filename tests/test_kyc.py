@@ -14,14 +14,15 @@ from django.test import override_settings
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from django_eprospera import documents, kyc, signals
+from django_eprospera import documents, kyc, signals, tokens
+from django_eprospera.admin.review_queue import next_in_queue
 from django_eprospera.errors import AuditError, DecisionRefused, SealedValueError
 from django_eprospera.kyc import decisions
 from django_eprospera.kyc.checks import results_of, run
 from django_eprospera.kyc.decisions import facts_version, outcomes_for
 from django_eprospera.kyc.facts import entity_facts, facts_of, person_facts
 from django_eprospera.kyc.findings import LABELS, SENTENCES, Finding
-from django_eprospera.models import AuditEntry, Decision, NaturalPerson, Review
+from django_eprospera.models import Affiliation, AuditEntry, Decision, NaturalPerson, Review
 from tests import factories
 
 OTHER_KEY = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI="
@@ -33,9 +34,9 @@ def reviewer(db):
     return make_reviewer()
 
 
-def make_reviewer(**fields):
+def make_reviewer(*, permissions=("decide_review", "view_personal_data"), **fields):
     user = factories.user(is_staff=True, **fields)
-    user.user_permissions.add(Permission.objects.get(codename="decide_review"))
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     return get_user_model().objects.get(pk=user.pk)
 
 
@@ -399,9 +400,10 @@ def test_a_waiting_review_is_not_decided(reviewer):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["no permission", "inactive"])
-def test_only_reviewers_decide(kind):
-    user = factories.user(is_staff=True) if kind == "no permission" else make_reviewer(is_active=False)
+@pytest.mark.parametrize("missing", ["decide_review", "view_personal_data", "inactive"])
+def test_only_reviewers_who_may_see_personal_data_decide(missing):
+    permissions = {"decide_review", "view_personal_data"} - {missing}
+    user = make_reviewer(permissions=permissions, is_active=missing != "inactive")
     with pytest.raises(DecisionRefused) as refused:
         decide(kyc.evaluate(person()), user)
     assert refused.value.code == "not_permitted"
@@ -418,6 +420,62 @@ def test_nobody_decides_on_themself_or_on_a_company_of_theirs(reviewer):
         with pytest.raises(DecisionRefused) as refused:
             decide(review, reviewer)
         assert refused.value.code == "own_review"
+
+
+def come_back(reviewer, connection):
+    """The person connects with a new account, which is a reviewer too, and disconnects it again."""
+    again = make_reviewer()
+    tokens.disconnect(factories.connection(again, sub=connection.sub))
+    return get_user_model().objects.get(pk=again.pk)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", [Review.Subject.PERSON, Review.Subject.ENTITY])
+@pytest.mark.parametrize(
+    "afterwards",
+    [
+        lambda reviewer, connection: tokens.disconnect(connection),
+        lambda reviewer, connection: connection.entity_consents.all().delete(),
+        lambda reviewer, connection: (tokens.disconnect(connection), factories.connection(reviewer, sub="another")),
+        lambda reviewer, connection: (tokens.disconnect(connection), come_back(reviewer, connection))[1],
+        lambda reviewer, connection: (reviewer.delete(), come_back(reviewer, connection))[1],
+    ],
+    ids=["disconnects", "stops sharing", "connects as another", "new account", "deleted and back"],
+)
+def test_who_was_ever_the_person_or_shared_the_company_never_decides(client, reviewer, kind, afterwards):
+    connection = factories.connection(reviewer)
+    factories.natural_person(connection)
+    factories.id_verification(connection)
+    entity = factories.consent(connection).entity
+    partner = person()
+    factories.consent(partner, entity)
+    kyc.evaluate(connection)
+    came = afterwards(reviewer, connection)
+    reviewer = get_user_model().objects.get(pk=came.pk if isinstance(came, get_user_model()) else reviewer.pk)
+    kyc.evaluate(partner)
+    review = Review.objects.get(
+        subject_kind=kind, subject__endswith=connection.sub if kind == "person" else entity.entity_id
+    )
+    Review.objects.filter(pk=review.pk).update(status=Review.Status.APPROVED)
+    with pytest.raises(DecisionRefused) as refused:
+        decide(Review.objects.get(pk=review.pk), reviewer, REJECTED, "No friend of mine.")
+    assert refused.value.code == "own_review"
+    Review.objects.exclude(pk=review.pk).delete()
+    Review.objects.update(status=Review.Status.PENDING, queued_at=timezone.now())
+    assert next_in_queue(reviewer) is None
+    assert next_in_queue(make_reviewer()) == review
+
+
+@pytest.mark.django_db
+def test_what_is_kept_of_who_shared_a_company_is_only_keys():
+    connection = person(person={"name": "Canary Zanahoria"})
+    consent = factories.consent(connection)
+    connection.user.delete()
+    kept = Affiliation.objects.values_list("subject", "person", "user_ref")
+    person_ = f"person:{connection.issuer}:{connection.sub}"
+    company = f"entity:{connection.issuer}:{consent.entity.entity_id}"
+    user_ref = str(connection.user_id)
+    assert set(kept) == {(person_, person_, user_ref), (company, person_, user_ref)}
 
 
 @pytest.mark.django_db

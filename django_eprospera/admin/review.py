@@ -26,8 +26,9 @@ from django_eprospera.admin.review_page import context_of, viewed_fields
 from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, next_in_queue
 from django_eprospera.admin.rows import short
 from django_eprospera.errors import DecisionRefused
+from django_eprospera.kyc.affiliations import is_own_review
 from django_eprospera.kyc.checks import results_of
-from django_eprospera.kyc.decisions import MAX_REASON, facts_version, is_own_review, outcomes_for
+from django_eprospera.kyc.decisions import MAX_REASON, facts_version, may_decide, outcomes_for
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import AuditEntry, Decision, Review
 
@@ -173,7 +174,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             raise Http404
         if request.method != "POST":
             return self._page(request, review, DecisionForm(review))
-        if not request.user.has_perm("django_eprospera.decide_review"):
+        if not may_decide(request.user):
             raise PermissionDenied
         form = DecisionForm(review, request.POST)
         if form.is_valid():
@@ -205,7 +206,6 @@ class ReviewAdmin(ReadOnlyAdmin):
         fields = viewed_fields(review, facts) if unmasked else []
         if fields:
             audit.record(AuditEntry.Action.VIEWED, review, actor=request.user, detail={"fields": fields})
-        may_decide = request.user.has_perm("django_eprospera.decide_review")
         own = is_own_review(review, request.user)
         context = {
             **self.admin_site.each_context(request),
@@ -221,8 +221,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             "seen": facts_version(review, facts, findings),
             "options": self._options(review, form),
             "own": own,
-            "may_decide": may_decide and not own and bool(outcomes_for(review)),
-            "has_permission_to_decide": may_decide,
+            "may_decide": may_decide(request.user) and not own and bool(outcomes_for(review)),
             "next_review": next_in_queue(request.user, review),
             "queue_length": Review.objects.filter(status=Review.Status.PENDING).count(),
         }

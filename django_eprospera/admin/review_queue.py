@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from django_eprospera.kyc.affiliations import own_subjects
 from django_eprospera.models import LegalEntity, NaturalPerson, Review
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _users(sought: str) -> QuerySet[Any]:
 def next_in_queue(reviewer: Any, after: Review | None = None) -> Review | None:
     """The review that has waited longest and is not about the reviewer; with `after`, the one behind that review."""
     waiting = Review.objects.filter(status=Review.Status.PENDING).order_by("queued_at", "pk")
-    waiting = waiting.exclude(user=reviewer).exclude(entity__consents__connection__user=reviewer)
+    waiting = waiting.exclude(user=reviewer).exclude(subject__in=own_subjects(reviewer).values("subject"))
     if after is not None and after.queued_at is not None:
         behind = waiting.filter(
             Q(queued_at__gt=after.queued_at) | Q(queued_at=after.queued_at, pk__gt=after.pk)

@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 from django_eprospera import audit
 from django_eprospera.errors import DecisionRefused
 from django_eprospera.keys import keyring
+from django_eprospera.kyc.affiliations import is_own_review
 from django_eprospera.kyc.checks import columns_of, run
-from django_eprospera.kyc.facts import EntityFacts, PersonFacts, facts_of, person_subject, shown
+from django_eprospera.kyc.facts import EntityFacts, PersonFacts, facts_of, shown
 from django_eprospera.kyc.findings import Finding, Outcome
 from django_eprospera.kyc.reviews import evaluate_companies
 from django_eprospera.models import AuditEntry, Decision, Review
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-__all__ = ["MAX_REASON", "decide", "facts_version", "is_own_review", "needs_reason", "outcomes_for", "verify_decision"]
+__all__ = ["MAX_REASON", "decide", "facts_version", "may_decide", "needs_reason", "outcomes_for", "verify_decision"]
 
 # Characters of a reason.
 MAX_REASON: Final = 2_000
 
+_PERMISSIONS: Final = ("django_eprospera.decide_review", "django_eprospera.view_personal_data")
 _OUTCOMES: Final[dict[str, tuple[Decision.Outcome, ...]]] = {
     Review.Status.WAITING: (),
     Review.Status.PENDING: (Decision.Outcome.APPROVED, Decision.Outcome.REJECTED),
@@ -54,12 +56,9 @@ def needs_reason(outcome: Decision.Outcome, findings: Iterable[Finding]) -> bool
     return outcome != Decision.Outcome.APPROVED or any(finding.outcome is Outcome.FAIL for finding in findings)
 
 
-def is_own_review(review: Review, reviewer: Any) -> bool:
-    """Whether a review is about the reviewer, or about a company that the reviewer shares or shared."""
-    connection = getattr(reviewer, "eprospera", None)
-    if review.user_id == reviewer.pk or (connection is not None and person_subject(connection) == review.subject):
-        return True
-    return review.entity is not None and review.entity.consents.filter(connection__user_id=reviewer.pk).exists()
+def may_decide(reviewer: Any) -> bool:
+    """Whether a user may decide reviews at all: nobody decides on what they may not see."""
+    return bool(reviewer.is_active and all(map(reviewer.has_perm, _PERMISSIONS)))
 
 
 def facts_version(review: Review, facts: PersonFacts | EntityFacts | None, findings: Iterable[Finding]) -> str:
@@ -125,8 +124,8 @@ def verify_decision(decision: Decision) -> bool:
 
 
 def _refuse_reviewer(review: Review, reviewer: Any) -> None:
-    if not (reviewer.is_active and reviewer.has_perm("django_eprospera.decide_review")):
-        raise DecisionRefused("not_permitted", _("You may not decide reviews."))
+    if not may_decide(reviewer):
+        raise DecisionRefused("not_permitted", _("You do not have the permissions to decide reviews."))
     if is_own_review(review, reviewer):
         raise DecisionRefused(
             "own_review", _("This review is about you or a company of yours: somebody else decides it.")

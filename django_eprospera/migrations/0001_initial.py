@@ -18,6 +18,20 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Affiliation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('subject', models.CharField(editable=False, max_length=600, verbose_name='subject')),
+                ('person', models.CharField(db_index=True, editable=False, max_length=600)),
+                ('user_ref', models.CharField(db_index=True, editable=False, max_length=64)),
+            ],
+            options={
+                'verbose_name': 'affiliation',
+                'verbose_name_plural': 'affiliations',
+                'constraints': [models.UniqueConstraint(fields=('subject', 'person', 'user_ref'), name='eprospera_affiliation_once')],
+            },
+        ),
+        migrations.CreateModel(
             name='PendingRevocation',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),

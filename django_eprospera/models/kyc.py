@@ -13,7 +13,7 @@ from django_eprospera.errors import AuditError
 from django_eprospera.fields import SealedJSONField, SealedModel, SealedQuerySet, SealedTextField
 from django_eprospera.models.entity import LegalEntity
 
-__all__ = ["AppendOnlyQuerySet", "Decision", "Review"]
+__all__ = ["Affiliation", "AppendOnlyQuerySet", "Decision", "Review"]
 
 
 class AppendOnlyQuerySet(SealedQuerySet):
@@ -74,6 +74,26 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_subject_kind_display()} {str(self.pk)[:8]}"
+
+
+class Affiliation(models.Model):
+    """A user was connected as a person or shared a company. Kept when connection, consent and user are deleted."""
+
+    # As in `Review.subject`. `person` is the subject of the person who shared a company, or the same as `subject`.
+    subject = models.CharField(_("subject"), max_length=600, editable=False)
+    person = models.CharField(max_length=600, db_index=True, editable=False)
+    # The user's primary key as text: it stays when the user is deleted.
+    user_ref = models.CharField(max_length=64, db_index=True, editable=False)
+
+    class Meta:
+        verbose_name = _("affiliation")
+        verbose_name_plural = _("affiliations")
+        constraints = [
+            models.UniqueConstraint(fields=["subject", "person", "user_ref"], name="eprospera_affiliation_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.pk}"
 
 
 class Decision(SealedModel):
