@@ -16,6 +16,7 @@ __all__ = [
     "ENDED",
     "NOT_GRANTED",
     "SCOPES",
+    "UNFINISHED",
     "connection_of",
     "has_ended",
     "is_granted",
@@ -39,6 +40,9 @@ ENDED: Final = (Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT)
 
 # The code of a resource whose scope is gone; `attempted_at` is then when that was noticed.
 NOT_GRANTED: Final = "not_granted"
+
+# The code of a resource whose answer is stored, and whose files or details were not all requested yet.
+UNFINISHED: Final = "unfinished"
 
 
 def is_granted(connection: Connection, resource: str) -> bool:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.conf import conf
-from django_eprospera.consent import NOT_GRANTED, SCOPES, has_ended, is_granted
+from django_eprospera.consent import NOT_GRANTED, SCOPES, UNFINISHED, has_ended, is_granted
 from django_eprospera.models import ResourceState
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ _UNDER_WAY: Final = timedelta(minutes=15)
 
 _ASK_AGAIN: Final = _("Sign in with e-Próspera again to renew it.")
 _LATER: Final = _("It is asked for again by itself.")
+_NEVER: Final = _("On its way.")
 _SITE: Final = _("This site has to mend it; nothing is wrong with your account.")
-_WHY: Final[dict[str, tuple[_StrPromise, _StrPromise]]] = {
+_WHY: Final[dict[str, tuple[_StrPromise, _StrPromise | str]]] = {
     "scope_missing": (
         _("You did not allow this site to see it."),
         _("Sign in again and allow it, if you want to share it."),
@@ -53,10 +54,10 @@ _WHY: Final[dict[str, tuple[_StrPromise, _StrPromise]]] = {
     "client_rejected": (_("e-Próspera does not accept this site's own credentials."), _SITE),
     "misconfigured": (_("A setting of this site is missing or wrong."), _SITE),
     "does_not_open": (_("What was kept before does not open, and was left as it is."), _SITE),
+    UNFINISHED: (_NEVER, ""),
     "other_provider": (_("It belongs to another e-Próspera environment than the one this site uses now."), _ASK_AGAIN),
 }
 _FRESH: Final = _("Up to date.")
-_NEVER: Final = _("On its way.")
 _OLD: Final = _("Older than it should be.")
 
 

@@ -1,6 +1,12 @@
 """What all tests share: the sandbox as the settings' provider, and nothing remembered of the test before."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
+from django.db import connection
 from django.utils import translation
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 
@@ -66,3 +72,49 @@ def media(settings, tmp_path):
     folder = tmp_path / "eprospera"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def child(sandbox):
+    """Start `python -m tests.worker …` on the test's database and provider; it begins at once, and is ended with the test.
+
+    `clock` is by how many seconds its clock is wrong; the other keywords are settings.
+    """
+    started = []
+
+    def start(*arguments, clock=0, begin=True, **changed):
+        parts = connection.settings_dict
+        if connection.vendor == "sqlite":
+            url = f"sqlite:///{parts['NAME']}"
+        else:
+            url = f"postgres://{parts['USER']}@{parts['HOST']}:{parts['PORT'] or 5432}/{parts['NAME']}"
+        worker = {
+            "DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "WORKER_PROVIDER": sandbox.url,
+            "WORKER_CLIENT": sandbox.client_id,
+            "WORKER_SECRET": sandbox.client_secret,
+            "WORKER_CLOCK": str(clock),
+            "WORKER_SETTINGS": json.dumps(changed, default=str),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.worker", *map(str, arguments)],
+            env=os.environ | worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        if begin:
+            go(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def go(process):
+    """Let a worker begin."""
+    process.stdin.write("go\n")
+    process.stdin.flush()

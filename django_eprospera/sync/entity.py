@@ -14,7 +14,7 @@ from django_eprospera import documents
 from django_eprospera.errors import ClientRejected, DocumentError, NotFound, ProviderUnavailable, SealedValueError
 from django_eprospera.models import EntityConsent, EntityDocument, LegalEntity, ResourceState
 from django_eprospera.signals import entity_consent_withdrawn
-from django_eprospera.sync.rows import Pulled, lock, note, update, values_of, write
+from django_eprospera.sync.rows import Pulled, finish, lock, note, update, values_of, write
 from django_eprospera.sync.schedule import failure_code
 
 if TYPE_CHECKING:
@@ -37,12 +37,20 @@ _OF_FILE: Final = ("version", "created_at")
 def legal_entities(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
     """Fetch and store the shared companies with their facts. Consent to a company that is not listed ends at once."""
     listed = fetcher.fetch(fetcher.client.legal_entities)
-    shared = write(connection, _RESOURCE.LEGAL_ENTITIES, asked_at, lambda: _share(connection, listed, asked_at))
+    shared = write(
+        connection,
+        _RESOURCE.LEGAL_ENTITIES,
+        asked_at,
+        lambda: _share(connection, listed, asked_at),
+        unfinished=bool(listed),
+    )
 
     def one(entity: LegalEntity) -> Pulled:
         return Pulled(changed=_describe(entity, fetcher.fetch(fetcher.client.legal_entity, entity.entity_id)))
 
     each = _for_each(connection, one)
+    if not each.error:
+        finish(connection, _RESOURCE.LEGAL_ENTITIES, asked_at)
     return Pulled(changed=shared or each.changed, error=each.error)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django_eprospera import documents
 from django_eprospera.errors import DocumentError
 from django_eprospera.models import IdVerification, NaturalPerson, Residency, ResourceState, VerificationImage
-from django_eprospera.sync.rows import Pulled, put, values_of, write
+from django_eprospera.sync.rows import Pulled, finish, put, values_of, write
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,7 +53,13 @@ def residency(fetcher: ResourceFetcher, connection: Connection, asked_at: dateti
 def id_verification(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
     """Fetch and store the latest approved identity check, and download pictures that are new, missing or failed before."""
     facts = fetcher.fetch(fetcher.client.id_verification)
-    changed = write(connection, _RESOURCE.ID_VERIFICATION, asked_at, lambda: _save_check(connection, facts))
+    changed = write(
+        connection,
+        _RESOURCE.ID_VERIFICATION,
+        asked_at,
+        lambda: _save_check(connection, facts),
+        unfinished=facts is not None,
+    )
     if facts is None:
         return Pulled(changed=changed)
     missing = False
@@ -66,6 +72,8 @@ def id_verification(fetcher: ResourceFetcher, connection: Connection, asked_at: 
             changed = True
         except DocumentError:
             missing = True
+    if not missing:
+        finish(connection, _RESOURCE.ID_VERIFICATION, asked_at)
     return Pulled(changed=changed, error="files" if missing else "")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import models, router, transaction
 from django.db.models import F
 
+from django_eprospera.consent import UNFINISHED
 from django_eprospera.errors import GrantGone
 from django_eprospera.models import Connection, ResourceState
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models.facts import Fact, FactsModel
 
-__all__ = ["Pulled", "lock", "note", "put", "update", "values_of", "write"]
+__all__ = ["Pulled", "finish", "lock", "note", "put", "update", "values_of", "write"]
 
 M = TypeVar("M", bound=models.Model)
 
@@ -34,11 +35,16 @@ class Pulled:
     error: str = ""
 
 
-def write(connection: Connection, resource: str, asked_at: datetime, save: Callable[[], bool]) -> bool:
+def write(
+    connection: Connection, resource: str, asked_at: datetime, save: Callable[[], bool], *, unfinished: bool = False
+) -> bool:
     """Call `save` to store a good answer, and mark the resource as fresh, in one transaction. Return what `save` returns.
 
-    An answer that was requested before the cached one is dropped, and False returned. Raises GrantGone if the connection
-    has been deleted.
+    With `unfinished`, further requests belong to the resource. If anything changed, or failed before, the resource stays marked
+    as unfinished until `finish` or `note` is called, so that it is due again when the sync dies in between.
+
+    An answer that was requested before the cached one is dropped, and False returned. Raises GrantGone if the connection has
+    been deleted.
     """
     with transaction.atomic(using=router.db_for_write(Connection)):
         lock(connection)
@@ -47,9 +53,16 @@ def write(connection: Connection, resource: str, asked_at: datetime, save: Calla
             return False
         changed = save()
         state.synced_at = state.attempted_at = asked_at
-        state.error = ""
+        state.error = UNFINISHED if unfinished and (changed or state.error) else ""
         state.save()
     return changed
+
+
+def finish(connection: Connection, resource: str, asked_at: datetime) -> None:
+    """Mark a resource as fresh whose answer of `asked_at` was written as unfinished."""
+    ResourceState.objects.filter(
+        connection=connection, resource=resource, attempted_at=asked_at, error=UNFINISHED
+    ).update(error="")
 
 
 def note(connection: Connection, resource: str, asked_at: datetime, error: str) -> None:

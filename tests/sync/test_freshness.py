@@ -70,7 +70,7 @@ def test_a_failure_of_a_moment_ago_is_not_tried_again_yet():
 
 
 def test_a_scope_that_is_gone_makes_nothing_due_for_ever():
-    connection = factories.connection()
+    connection = factories.connection(scopes=factories.ALL_SCOPES.replace(scopes.PERSON_RESIDENCY_READ, ""))
     factories.synced(connection)
     connection.resources.filter(resource="residency").update(
         error="not_granted", attempted_at=timezone.now() - 90 * DAY

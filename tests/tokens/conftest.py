@@ -1,13 +1,9 @@
 """A sandbox of their own for the token tests, and connections made of its grants."""
 
-import os
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection as database
 from django.utils import timezone
 
 from django_eprospera.models import Connection
@@ -52,39 +48,3 @@ def connect(provider):
         return Connection.objects.create(user=user, **values | more)
 
     return make
-
-
-@pytest.fixture
-def child(provider):
-    """Start `python -m tests.tokens.worker …` on the test's database and provider; ended when the test ends."""
-    started = []
-
-    def start(*arguments, **environment):
-        parts = database.settings_dict
-        if database.vendor == "sqlite":
-            url = f"sqlite:///{parts['NAME']}"
-        else:
-            url = f"postgres://{parts['USER']}@{parts['HOST']}:{parts['PORT'] or 5432}/{parts['NAME']}"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.tokens.worker", *map(str, arguments)],
-            env=os.environ
-            | {
-                "DATABASE_URL": url,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "WORKER_PROVIDER": provider.url,
-                "WORKER_CLIENT": provider.client_id,
-                "WORKER_SECRET": provider.client_secret,
-            }
-            | {name: str(value) for name, value in environment.items()},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()

@@ -23,6 +23,7 @@ from django_eprospera.models import Connection
 from django_eprospera.provider.grants import TokenAnswer
 from django_eprospera.signals import grant_lost
 from django_eprospera.tokens import access_token, keep_alive, spool, sweep_spool
+from tests.conftest import go
 from tests.sandbox_process import ALL_SCOPES
 from tests.tokens.conftest import REFRESH, TOKEN, make_due, works
 
@@ -103,12 +104,9 @@ def test_many_threads_make_one_refresh(provider, connect):
 
 def test_many_processes_make_one_refresh_each_connection(provider, connect, child):
     pks = [connect().pk for _ in range(5)]
-    children = [child(*pks) for _ in range(4)]
+    children = [child("ask", *pks, begin=False) for _ in range(4)]
     for process in children:
-        assert process.stdout.readline() == "ready\n"
-    for process in children:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        go(process)
     said = {tuple(process.communicate(timeout=120)[0].splitlines()) for process in children}
     assert len(said) == 1
     assert all("." in line for line in said.pop())
@@ -163,10 +161,7 @@ def test_a_holder_that_was_killed_is_replaced_when_its_lease_ends(provider, conn
     connection = connect()
     # It is killed while the provider has not yet begun: the refresh token is not spent.
     provider.fault(TOKEN, form=REFRESH, delay=5, status=503, times=1)
-    process = child(connection.pk, WORKER_LEASE=2)
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("go\n")
-    process.stdin.flush()
+    process = child("ask", connection.pk, EPROSPERA_REFRESH_LEASE=2)
     while Connection.objects.get().lease_holder is None:
         assert process.poll() is None
     process.kill()
@@ -180,10 +175,7 @@ def test_a_holder_that_was_killed_is_replaced_when_its_lease_ends(provider, conn
 def test_a_holder_killed_after_the_provider_answered_leaves_an_answer_lost(provider, connect, child):
     connection = connect()
     provider.fault(TOKEN, form=REFRESH, delay=5, after=True, times=1)
-    process = child(connection.pk, WORKER_LEASE=2)
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("go\n")
-    process.stdin.flush()
+    process = child("ask", connection.pk, EPROSPERA_REFRESH_LEASE=2)
     while Connection.objects.get().lease_holder is None:
         assert process.poll() is None
     while provider.control("stats")["refreshes"] == 0:
@@ -200,10 +192,7 @@ def test_a_holder_killed_between_arrival_and_commit_loses_nothing(provider, conn
     settings.EPROSPERA_SPOOL = tmp_path / "spool" if shared else None
     connection = connect()
     provider.fault(TOKEN, form=REFRESH, delay=1.5, after=True, times=1)
-    process = child(connection.pk, WORKER_LEASE=4, WORKER_SPOOL=settings.EPROSPERA_SPOOL or "")
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("go\n")
-    process.stdin.flush()
+    process = child("ask", connection.pk, EPROSPERA_REFRESH_LEASE=4, EPROSPERA_SPOOL=settings.EPROSPERA_SPOOL)
     while Connection.objects.get().lease_holder is None:
         assert process.poll() is None
     with transaction.atomic():

@@ -1,0 +1,65 @@
+"""A second process for tests: waits for a line on standard input, then works, and prints what became of it.
+
+`ask PK [PK …]` asks for an access token of each connection, `sync PK [PK …]` syncs each, `manage COMMAND [ARGUMENT …]` runs a
+command. The environment says against which provider (WORKER_PROVIDER, WORKER_CLIENT, WORKER_SECRET), under which settings
+(WORKER_SETTINGS, a JSON object), and by how many seconds the process's clock is wrong (WORKER_CLOCK).
+"""
+
+import json
+import os
+import sys
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+
+def ask(pk):
+    from django_eprospera.errors import EprosperaError
+    from django_eprospera.models import Connection
+    from django_eprospera.tokens import access_token
+
+    try:
+        return access_token(Connection.objects.get(pk=pk))
+    except EprosperaError as error:
+        return type(error).__name__
+
+
+def sync(pk):
+    from django_eprospera.models import Connection
+    from django_eprospera.sync import sync
+
+    return sync(Connection.objects.get(pk=pk)).failed
+
+
+def work():
+    django.setup()
+    settings.EPROSPERA_BASE_URL = os.environ["WORKER_PROVIDER"]
+    settings.SOCIAL_AUTH_EPROSPERA_KEY = os.environ["WORKER_CLIENT"]
+    settings.SOCIAL_AUTH_EPROSPERA_SECRET = os.environ["WORKER_SECRET"]
+    for name, value in json.loads(os.environ.get("WORKER_SETTINGS", "{}")).items():
+        setattr(settings, name, value)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    kind, *arguments = sys.argv[1:]
+    if kind == "manage":
+        call_command(*arguments)
+        return
+    for pk in arguments:
+        print(pk, {"ask": ask, "sync": sync}[kind](pk), flush=True)
+
+
+def main():
+    if offset := float(os.environ.get("WORKER_CLOCK", 0)):
+        import time
+
+        import time_machine
+
+        with time_machine.travel(time.time() + offset, tick=True):
+            work()
+    else:
+        work()
+
+
+if __name__ == "__main__":
+    main()
