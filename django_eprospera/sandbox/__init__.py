@@ -1,4 +1,4 @@
-"""A stand-in for the e-Próspera provider: a Django project of its own, for development and tests.
+"""Local simulation of the e-Próspera provider for development and tests, a Django project of its own.
 
-It speaks to the rest of the package over HTTP only. It may import `django_eprospera.scopes` and nothing else of it.
+Imports `django_eprospera.scopes` and nothing else of the package. Clients use it over HTTP.
 """

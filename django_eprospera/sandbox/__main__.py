@@ -1,4 +1,4 @@
-"""Starts the sandbox with `python -m django_eprospera.sandbox`."""
+"""Entry point of `python -m django_eprospera.sandbox`."""
 
 from __future__ import annotations
 

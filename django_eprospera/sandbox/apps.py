@@ -1,4 +1,4 @@
-"""The sandbox as a Django app. Installed by the sandbox's own settings only, never by a site."""
+"""App config of the sandbox. Installed by the sandbox's own settings only, never by a site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["SandboxConfig"]
 
 
 class SandboxConfig(AppConfig):
-    """Label `eprospera_sandbox`, so that its tables can never be taken for the package's."""
+    """App config with the label `eprospera_sandbox`, which keeps its table names apart from the package's."""
 
     name = "django_eprospera.sandbox"
     label = "eprospera_sandbox"

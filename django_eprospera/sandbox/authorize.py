@@ -1,8 +1,8 @@
-"""What happens between the client's redirect to us and ours back to it? The authorization endpoint's rules.
+"""The authorization endpoint (docs/provider.md#authorize, docs/provider.md#variants).
 
-GET /api/oauth/authorize checks the request, then sends the browser to the sign-in page or the consent page, which come back
-here or call `allow` and `deny`. The authorization request travels in the query string and is checked again at each step, so
-several tabs never mix. Contract, sections 4 and 14 (#19, #20).
+GET /api/oauth/authorize checks the request and redirects to the sign-in page or the consent page. These redirect back to it or
+call `allow` and `deny`. The authorization request stays in the query string and is checked at each step, so that several tabs
+do not mix.
 """
 
 from __future__ import annotations
@@ -23,12 +23,21 @@ from oauthlib.common import add_params_to_uri
 
 from django_eprospera import scopes
 from django_eprospera.sandbox import state
-from django_eprospera.sandbox.grants import give, share
+from django_eprospera.sandbox.grants import create, share
 from django_eprospera.sandbox.models import Account, Application, Consent
 from django_eprospera.sandbox.personas import PERSONAS
 from django_eprospera.sandbox.validators import core
 
-__all__ = ["Asked", "RefusedError", "allow", "authorize", "check", "deny", "refused", "signed_in"]
+__all__ = [
+    "AuthorizationError",
+    "AuthorizationRequest",
+    "allow",
+    "authorize",
+    "check",
+    "deny",
+    "error_response",
+    "signed_in",
+]
 
 ENTITY_SCOPES = frozenset({scopes.ENTITY_READ, scopes.ENTITY_DOCUMENTS_READ})
 RESPONSE_MODES = ("query", "fragment", "form_post")
@@ -36,28 +45,25 @@ _REQUIRED = ("response_type", "client_id", "redirect_uri", "scope", "state")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A checked authorization request: the client and its redirect URI may be trusted."""
+class AuthorizationRequest:
+    """A checked authorization request, whose client and redirect URI are registered."""
 
     query: QueryDict
     scopes: tuple[str, ...]
 
     @property
     def redirect_uri(self) -> str:
-        """Where the answer goes."""
+        """The registered URI that gets the response."""
         return str(self.query["redirect_uri"])
 
     @property
     def wants_entities(self) -> bool:
-        """Whether the person has to pick companies."""
+        """Whether the consent page offers companies."""
         return bool(ENTITY_SCOPES & set(self.scopes))
 
 
-class RefusedError(Exception):
-    """An authorization request that cannot be answered as asked.
-
-    Before the client is trusted the browser is told (`to_client` false); afterwards the client is, at its redirect URI.
-    """
+class AuthorizationError(Exception):
+    """An error response: shown in the browser, or with `to_client` sent to the redirect URI of a registered client."""
 
     def __init__(
         self, error: str, description: str, *, status: int = 400, to_client: bool = False, unregistered: str = ""
@@ -67,60 +73,60 @@ class RefusedError(Exception):
         self.unregistered = unregistered
 
 
-def _deliver(request: HttpRequest, answer: dict[str, str]) -> HttpResponse:
-    """Brings an answer to the client in the response mode it asked for."""
+def _deliver(request: HttpRequest, parameters: dict[str, str]) -> HttpResponse:
+    """Return the authorization response in the requested response mode."""
     query = request.GET
-    answer = {**answer, "state": query["state"]}
+    parameters = {**parameters, "state": query["state"]}
     if state.switches().iss_parameter == "yes":
-        answer["iss"] = state.options().issuer
+        parameters["iss"] = state.options().issuer
     redirect_uri, mode = query["redirect_uri"], query.get("response_mode") or "query"
     if mode == "form_post":
-        context = {"action": redirect_uri, "answer": answer}
+        context = {"action": redirect_uri, "parameters": parameters}
         return render(request, "eprospera_sandbox/form_post.html", context)
     response = HttpResponse(status=state.switches().redirect_status)
-    response["Location"] = add_params_to_uri(redirect_uri, answer.items(), fragment=mode == "fragment")
+    response["Location"] = add_params_to_uri(redirect_uri, parameters.items(), fragment=mode == "fragment")
     response["Cache-Control"] = "no-store"
     return response
 
 
-def refused(request: HttpRequest, refusal: RefusedError) -> HttpResponse:
-    """The answer to a request that cannot be granted: to the client where it is trusted, else to the browser."""
-    if refusal.to_client:
-        return _deliver(request, {"error": refusal.error, "error_description": refusal.description})
-    body = {"error": refusal.error, "error_description": refusal.description}
+def error_response(request: HttpRequest, error: AuthorizationError) -> HttpResponse:
+    """Return an error response to the client, to the browser as a page, or as JSON."""
+    if error.to_client:
+        return _deliver(request, {"error": error.error, "error_description": error.description})
+    body = {"error": error.error, "error_description": error.description}
     if "text/html" in request.headers.get("Accept", ""):
         context = {
             "body": body,
             "json": json.dumps(body),
-            "unregistered": refusal.unregistered,
+            "unregistered": error.unregistered,
             "registered": state.options().redirect_uris,
         }
-        return render(request, "eprospera_sandbox/error.html", context, status=refusal.status)
-    return JsonResponse(body, status=refusal.status)
+        return render(request, "eprospera_sandbox/error.html", context, status=error.status)
+    return JsonResponse(body, status=error.status)
 
 
-def check(request: HttpRequest) -> Asked:
-    """Checks an authorization request. Raises RefusedError."""
+def check(request: HttpRequest) -> AuthorizationRequest:
+    """Return a checked authorization request. Raises AuthorizationError."""
     query = request.GET
     if repeated := [name for name in query if len(query.getlist(name)) > 1]:
-        raise RefusedError("invalid_request", f"Sent more than once: {', '.join(sorted(repeated))}")
+        raise AuthorizationError("invalid_request", f"Sent more than once: {', '.join(sorted(repeated))}")
     if missing := [name for name in _REQUIRED if not query.get(name)]:
-        raise RefusedError("missing_parameters", f"Missing: {', '.join(missing)}")
+        raise AuthorizationError("missing_parameters", f"Missing: {', '.join(missing)}")
     if query.get("response_mode", "query") not in RESPONSE_MODES:
-        raise RefusedError("invalid_request", f"response_mode must be one of {', '.join(RESPONSE_MODES)}")
+        raise AuthorizationError("invalid_request", f"response_mode must be one of {', '.join(RESPONSE_MODES)}")
     if scopes.OPENID in query["scope"].split() and not query.get("nonce"):
-        raise RefusedError("invalid_request", "A nonce has to be sent together with openid")
+        raise AuthorizationError("invalid_request", "The scope openid needs a nonce")
     client = Application.objects.filter(client_id=query["client_id"]).first()
     if client is None:
-        raise RefusedError("invalid_client", "This client_id is not registered", status=401)
+        raise AuthorizationError("invalid_client", "This client_id is not registered", status=401)
     if query["redirect_uri"] not in client.redirect_uris.split():
-        raise RefusedError(
+        raise AuthorizationError(
             "invalid_request",
-            "This redirect_uri is not registered for this client, character by character",
+            "This redirect_uri is not registered for this client; it must be the same string",
             unregistered=query["redirect_uri"],
         )
     if query["response_type"] != "code":
-        raise RefusedError("unsupported_response_type", "Only response_type=code", to_client=True)
+        raise AuthorizationError("unsupported_response_type", "response_type must be code", to_client=True)
     _check_pkce(query)
     try:
         asked, _ = core().validate_authorization_request(request)
@@ -128,11 +134,11 @@ def check(request: HttpRequest) -> Asked:
         error = problem.oauthlib_error
         description = error.description or "The request is not valid"
         if error.error == "invalid_scope":
-            description = "The client may not ask for: " + " ".join(
+            description = "Scopes that are not allowed for this client: " + " ".join(
                 scope for scope in query["scope"].split() if scope not in state.options().allowed_scopes
             )
-        raise RefusedError(error.error, description, to_client=True) from problem
-    return Asked(query, tuple(asked))
+        raise AuthorizationError(error.error, description, to_client=True) from problem
+    return AuthorizationRequest(query, tuple(asked))
 
 
 def _check_pkce(query: QueryDict) -> None:
@@ -140,23 +146,23 @@ def _check_pkce(query: QueryDict) -> None:
     if challenge is None and method is None:
         return
     if not challenge or method != "S256":
-        raise RefusedError(
+        raise AuthorizationError(
             "invalid_request", "PKCE needs code_challenge and code_challenge_method=S256", to_client=True
         )
     if len(challenge) != 43 or not set(challenge) <= _BASE64URL:
-        raise RefusedError("invalid_request", "code_challenge is not a base64url SHA-256 digest", to_client=True)
+        raise AuthorizationError("invalid_request", "code_challenge is not a base64url SHA-256 digest", to_client=True)
 
 
 _BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 def signed_in(request: HttpRequest) -> Account | None:
-    """The account that this browser is signed in with, if any."""
+    """Return the account that is signed in with this browser, or None."""
     sub = request.session.get("sub")
     return Account.objects.filter(pk=sub).first() if sub else None
 
 
-def _remembered(account: Account, asked: Asked) -> bool:
+def _remembered(account: Account, asked: AuthorizationRequest) -> bool:
     if state.switches().consent != "remember":
         return False
     earlier = Consent.objects.filter(account=account, application__client_id=asked.query["client_id"], ended=None)
@@ -164,12 +170,12 @@ def _remembered(account: Account, asked: Asked) -> bool:
 
 
 def _plain(query: QueryDict) -> dict[str, str]:
-    """The parameters, each of which came once."""
+    """Return the parameters, which `check` has found to be unique."""
     return {name: str(value) for name, value in query.items()}
 
 
 def _page(name: str, query: dict[str, str]) -> HttpResponse:
-    """A redirect to one of our own pages."""
+    """Return a redirect to a page of the sandbox."""
     response = HttpResponseRedirect(f"/{name}?{urlencode(query)}", status=307)
     response["Cache-Control"] = "no-store"
     return response
@@ -181,27 +187,29 @@ def authorize(request: HttpRequest) -> HttpResponse:
     try:
         asked = check(request)
         return _next_step(request, asked)
-    except RefusedError as refusal:
-        return refused(request, refusal)
+    except AuthorizationError as error:
+        return error_response(request, error)
 
 
-def _next_step(request: HttpRequest, asked: Asked) -> HttpResponse:
+def _next_step(request: HttpRequest, asked: AuthorizationRequest) -> HttpResponse:
     query, prompt = asked.query, set(asked.query.get("prompt", "").split())
     account = signed_in(request)
     max_age = query.get("max_age")
     if max_age is not None and not (max_age.isascii() and max_age.isdigit()):
-        raise RefusedError("invalid_request", "max_age must be a number of seconds", to_client=True)
+        raise AuthorizationError("invalid_request", "max_age must be a number of seconds", to_client=True)
     too_old = account is not None and max_age is not None and time.time() - request.session["auth_time"] >= int(max_age)
     if "none" in prompt:
         if len(prompt) > 1:
-            raise RefusedError("invalid_request", "prompt=none stands alone", to_client=True)
+            raise AuthorizationError("invalid_request", "prompt=none must be the only prompt", to_client=True)
         if account is None or too_old:
-            raise RefusedError("login_required", "Nobody is signed in, or too long ago", to_client=True)
+            raise AuthorizationError(
+                "login_required", "The user is not signed in, or signed in too long ago", to_client=True
+            )
         if not _remembered(account, asked):
-            raise RefusedError("consent_required", "The person has to be asked", to_client=True)
+            raise AuthorizationError("consent_required", "The user has not consented yet", to_client=True)
         return allow(request, asked, account, None)
-    if account is None or too_old or {"login", "select_account"} & prompt or _hints_at_another(query, account):
-        # Signing in afresh answers these; sent along they would ask for ever. auth_time tells the client.
+    if account is None or too_old or {"login", "select_account"} & prompt or _hints_at_other_account(query, account):
+        # A new sign-in fulfils max_age and these prompts, so they are removed; else they would ask again and again.
         rest = {**_plain(query), "prompt": " ".join(sorted(prompt - {"login", "select_account"}))}
         return _page("sign-in", {name: value for name, value in rest.items() if name != "max_age" and value})
     if "consent" not in prompt and _remembered(account, asked):
@@ -209,16 +217,18 @@ def _next_step(request: HttpRequest, asked: Asked) -> HttpResponse:
     return _page("consent", _plain(query))
 
 
-def _hints_at_another(query: QueryDict, account: Account) -> bool:
-    """Whether login_hint names one of our people, by sub or e-mail, who is not the one signed in."""
+def _hints_at_other_account(query: QueryDict, account: Account) -> bool:
+    """Return whether login_hint is the sub or e-mail address of another persona than the one signed in."""
     hint = query.get("login_hint", "")
     return any(
         hint in (sub, persona.claims["email"]) and sub != str(account.pk) for sub, persona in PERSONAS.items() if hint
     )
 
 
-def allow(request: HttpRequest, asked: Asked, account: Account, entities: list[str] | None) -> HttpResponse:
-    """Grants what was asked and brings the code to the client. `entities` is what was picked; None keeps an earlier pick."""
+def allow(
+    request: HttpRequest, asked: AuthorizationRequest, account: Account, entities: list[str] | None
+) -> HttpResponse:
+    """Create a grant and return the response with its code. `entities` replaces the shared entities unless it is None."""
     application = Application.objects.get(client_id=asked.query["client_id"])
     credentials: dict[str, Any] = {
         name: asked.query.get(name)
@@ -232,20 +242,20 @@ def allow(request: HttpRequest, asked: Asked, account: Account, entities: list[s
             "code_challenge_method",
         )
     }
-    # The response mode is ours to honour, in `_deliver`.
+    # `_deliver` applies the requested response mode.
     credentials["response_mode"] = "query"
-    request.user = account  # type: ignore[assignment]  # django-oauth-toolkit takes the person from here
+    request.user = account  # type: ignore[assignment]  # django-oauth-toolkit reads the user from here
     with state.write_lock, transaction.atomic():
         if entities is not None:
             share(account, application, entities)
-        credentials["consent"] = give(
+        credentials["consent"] = create(
             account, application, " ".join(asked.scopes), datetime.fromtimestamp(request.session["auth_time"], UTC)
         )
         location, *_ = core().create_authorization_response(request, list(asked.scopes), credentials, allow=True)
-    # The registered URI may have a query of its own; what oauthlib added stands last.
+    # The registered URI may have a query with a code of its own; oauthlib adds its code after it.
     return _deliver(request, {"code": dict(parse_qsl(urlsplit(location).query))["code"]})
 
 
 def deny(request: HttpRequest) -> HttpResponse:
-    """Tells the client that the person said no."""
-    return _deliver(request, {"error": "access_denied", "error_description": "The person did not allow this"})
+    """Return the response for denied consent."""
+    return _deliver(request, {"error": "access_denied", "error_description": "The user denied access"})

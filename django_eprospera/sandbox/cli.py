@@ -1,4 +1,4 @@
-"""Starts a sandbox: `eprospera-sandbox --port 8001 …`. Sets up Django, so nothing that needs Django is imported before."""
+"""Command `eprospera-sandbox`. It configures Django, so imports that need settings are inside functions."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Written beside the database. A directory of another layout is refused rather than guessed at.
+# Version of the files in a data directory. A directory with another version is refused.
 _LAYOUT = "1"
 
 
-class _RefusedError(Exception):
-    """The sandbox cannot start; the text says why and what to do."""
+class _StartError(Exception):
+    """The sandbox cannot start. The message gives the reason and the fix."""
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201
 
 
@@ -57,11 +57,13 @@ def _directory(options: Options) -> Iterator[Path]:
         if not layout.exists():
             layout.write_text(_LAYOUT)
         if layout.read_text() != _LAYOUT:
-            raise _RefusedError(
-                f"{path} was written by another version of the sandbox. Delete it, or name another --data-dir."
+            raise _StartError(
+                f"--data-dir {path} was written by another version of the sandbox. Delete it, or choose another directory."
             )
     except OSError as problem:
-        raise _RefusedError(f"--data-dir {path} cannot be used: {problem.strerror}. Name another one.") from problem
+        raise _StartError(
+            f"--data-dir {path} cannot be used: {problem.strerror}. Choose another directory."
+        ) from problem
     yield path
 
 
@@ -84,19 +86,19 @@ def _serve(options: Options, directory: Path) -> None:
         )
     except OSError as problem:
         address = f"{options.host}:{options.port}"
-        raise _RefusedError(
-            f"Cannot listen on {address}: {problem.strerror}. Choose another --port, or stop what uses this one."
+        raise _StartError(
+            f"Cannot listen on {address}: {problem.strerror}. Choose another --port, or stop the process that uses this one."
         ) from problem
     with server:
         port = server.server_address[1]
-        _answer(server, replace(options, port=port, issuer=options.issuer or f"http://localhost:{port}"), directory)
+        _run(server, replace(options, port=port, issuer=options.issuer or f"http://localhost:{port}"), directory)
 
 
-def _answer(server: Server, options: Options, directory: Path) -> None:
+def _run(server: Server, options: Options, directory: Path) -> None:
     settings.configure(**settings_for(options, directory, _secret_key(directory)))
     django.setup()
 
-    # Models can be imported only now.
+    # Models can be imported only after django.setup().
     from django.core.management import call_command
     from django.core.wsgi import get_wsgi_application
 
@@ -108,34 +110,32 @@ def _answer(server: Server, options: Options, directory: Path) -> None:
     key_ring()
     server.set_app(get_wsgi_application())
     if not _is_loopback(options.host):
-        _say(
-            f"Warning: listening on {options.host}, which other machines may reach. Anyone who does can sign in as anyone here."
+        _print(
+            f"Warning: listening on {options.host}, which other machines may reach. Their users can sign in as any persona."
         )
-    _say(f"client id      {options.client_id}")
-    _say(
+    _print(f"client id      {options.client_id}")
+    _print(
         "client secret  " + ("as given" if options.secret_given else f"{options.client_secret} (the published default)")
     )
     for uri in options.redirect_uris:
-        _say(f"redirect URI   {uri}")
-    _say(f"state          {'kept in ' + str(options.data_dir) if options.data_dir else 'forgotten at exit'}")
-    _say(f"listening on   {options.host}:{options.port}")
-    _say(f"e-Próspera sandbox on {options.issuer}")
+        _print(f"redirect URI   {uri}")
+    _print(f"state          {'kept in ' + str(options.data_dir) if options.data_dir else 'deleted at exit'}")
+    _print(f"listening on   {options.host}:{options.port}")
+    _print(f"e-Próspera sandbox on {options.issuer}")
     server.serve_forever()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a sandbox until it is told to stop. Returns the exit code: 0 when stopped, 2 when it could not start."""
+    """Run a sandbox until SIGTERM or SIGINT. Return the exit code: 0 after a signal, 2 if it cannot start."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # explicitly: a shell that starts us in the background has SIGINT ignored
+    # SIGINT explicitly: it is ignored in processes that a shell starts in the background.
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
         with _directory(options) as directory:
             _serve(options, directory)
-    except _RefusedError as refusal:
-        print(f"eprospera-sandbox: {refusal}", file=sys.stderr)  # noqa: T201
+    except _StartError as problem:
+        print(f"eprospera-sandbox: {problem}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         return 0

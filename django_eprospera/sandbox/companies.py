@@ -1,4 +1,4 @@
-"""The companies of the sandbox, as plain data in the shape of the provider's answers. All of them are invented."""
+"""Companies of the sandbox, as plain data in the format of the provider's responses. All of them are invented."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COMPANIES: Final[dict[str, dict[str, Any]]] = {
         },
         "createdAt": "2022-11-14T15:30:00.000Z",
     },
-    # The extension stands first, and an address is not on file.
+    # The extension comes first, and there is no address.
     LANTERNS: {
         "id": LANTERNS, "optionId": "llc", "type": "Limited Liability Company", "name": "Faroles de Papel",
         "extension": "S. de R.L.",
@@ -41,7 +41,7 @@ COMPANIES: Final[dict[str, dict[str, Any]]] = {
         "formationDate": "2025-01-30T00:00:00.000Z", "registrationDate": None, "dissolutionDate": None,
         "principalOfficeAddress": None, "createdAt": "2025-01-30T08:00:00.000Z",
     },
-    # Everything that may be null is null: an application that is not finished.
+    # An unfinished application: each field that can be null is null.
     ORCHARD: {
         "id": ORCHARD, "optionId": "llc", "type": "Limited Liability Company",
         "name": "Orchard <script>alert(1)</script> & Sons",
@@ -69,7 +69,7 @@ def _document(
     return {"id": id_, "name": name, "slug": slug, "version": version, "createdAt": created, "file": file}
 
 
-# `file` says whether the document has a file; the answer carries a signed URL in its place, or null.
+# `file` is whether the document has a file; the response has a signed URL or null instead.
 DOCUMENTS: Final[dict[str, list[dict[str, Any]]]] = {
     KITES: [
         _document("7c0a9b1e-5d2f-4b6c-9e3d-0a1b2c3d4e01", "Certificate of Organization", "certificate-of-organization", "1.0",

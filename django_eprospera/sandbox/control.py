@@ -1,7 +1,6 @@
-"""The control API under /_sandbox/: counters, faults and changes, for tests and developers on this machine.
+"""Control API under /_sandbox/: counters, faults and changes, for tests and developers on this machine.
 
-JSON in, JSON out. Only loopback clients, and only bodies declared as JSON: a web page in the developer's browser cannot send
-those to another origin without asking first.
+Accepts loopback clients and JSON bodies only: a web page of another origin cannot send JSON without a CORS preflight.
 """
 
 from __future__ import annotations
@@ -32,47 +31,46 @@ __all__ = [
 _Body = dict[str, Any]
 
 
-class _NonsenseError(Exception):
-    """The body makes no sense; the text says why."""
-
-
 def _control(**methods: Callable[..., Any]) -> Callable[..., HttpResponse]:
-    """One control endpoint: a function per method, each taking the body and returning what is sent back."""
+    """Return the view of an endpoint with a function per method, which takes the JSON body and returns the JSON response.
+
+    A ValueError of the function becomes a response with status 400.
+    """
 
     @csrf_exempt
     @wraps(next(iter(methods.values())))
     def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not ipaddress.ip_address(request.META["REMOTE_ADDR"]).is_loopback:
-            return JsonResponse({"error": "The control API answers clients on this machine only"}, status=403)
+            return JsonResponse({"error": "The control API accepts clients on this machine only"}, status=403)
         function = methods.get(str(request.method))
         if function is None:
             return JsonResponse({"error": "Method not allowed"}, status=405, headers={"Allow": ", ".join(methods)})
         body: Any = {}
         if request.method == "POST":
             if request.content_type != "application/json":
-                return JsonResponse({"error": "Send application/json"}, status=415)
+                return JsonResponse({"error": "Content-Type must be application/json"}, status=415)
             try:
                 body = json.loads(request.body or b"{}")
             except ValueError:
-                return JsonResponse({"error": "The body is not JSON"}, status=400)
+                return JsonResponse({"error": "The body must be JSON"}, status=400)
             if not isinstance(body, dict):
-                return JsonResponse({"error": "The body must be an object"}, status=400)
+                return JsonResponse({"error": "The body must be a JSON object"}, status=400)
         try:
             if request.method == "GET":
-                answer = function(body, **kwargs)
+                response = function(body, **kwargs)
             else:
                 with state.write_lock, transaction.atomic():
-                    answer = function(body, **kwargs)
-        except (_NonsenseError, ValueError) as problem:
+                    response = function(body, **kwargs)
+        except ValueError as problem:
             return JsonResponse({"error": str(problem)}, status=400)
-        return JsonResponse(answer)
+        return JsonResponse(response)
 
     return view
 
 
 def _account(body: _Body) -> Account:
     if str(body.get("sub")) not in PERSONAS:
-        raise _NonsenseError("sub must be one of the personas' (see the index page)")
+        raise ValueError("sub must be the sub of a persona (see the index page)")
     return Account.objects.get(pk=body["sub"])
 
 
@@ -86,7 +84,7 @@ def _health(_body: _Body) -> _Body:
 
 
 def _stats(_body: _Body) -> _Body:
-    """Counters since the start or the last reset, and what is alive now."""
+    """Return the counters since the start or the last reset, and how many grants and tokens are active."""
     counters = state.counters()
     refreshes = {name: number for name, number in counters.items() if name.startswith("grant refresh_token ")}
     return {
@@ -128,7 +126,7 @@ def _set_switches(body: _Body) -> _Body:
     return _switches(body)
 
 
-def _default_switches(body: _Body) -> _Body:
+def _reset_switches(body: _Body) -> _Body:
     state.change_switches(None)
     return _switches(body)
 
@@ -142,7 +140,7 @@ def _tamper(body: _Body) -> _Body:
     return tamper.active()
 
 
-def _stop_tampering(_body: _Body) -> _Body:
+def _clear_tampering(_body: _Body) -> _Body:
     tamper.clear()
     return {}
 
@@ -152,15 +150,15 @@ def _rotate_key(body: _Body) -> _Body:
 
 
 def _revoke(body: _Body) -> _Body:
-    """Ends a person's grants, as if revoked at the portal."""
+    """End the grants of a persona, as if revoked at the portal."""
     return {"ended": grants.end(Consent.objects.filter(account=_account(body), ended=None))}
 
 
 def _represent(body: _Body) -> _Body:
-    """Ends or restores a person's representation of an entity."""
+    """End or restore the representation of an entity by a persona."""
     account, entity = _account(body), body.get("entity")
     if entity not in facts.persona_of(account).entities:
-        raise _NonsenseError("entity must be one that this persona represents")
+        raise ValueError("entity must be the id of an entity that this persona represents")
     ended = [other for other in account.ended_entities if other != entity]
     account.ended_entities = ended if body.get("active") else [*ended, entity]
     account.save()
@@ -168,10 +166,10 @@ def _represent(body: _Body) -> _Body:
 
 
 def _change_persona(body: _Body, sub: str) -> _Body:
-    """Lays changes over a persona's data; an empty object takes them back."""
+    """Change the data of a persona; an empty object undoes all changes."""
     account = _account({"sub": sub})
     if unknown := set(body) - set(facts.CHANGEABLE):
-        raise _NonsenseError(f"Cannot change {', '.join(sorted(unknown))}. Known: {', '.join(facts.CHANGEABLE)}.")
+        raise ValueError(f"Unknown parts: {', '.join(sorted(unknown))}. Parts: {', '.join(facts.CHANGEABLE)}.")
     account.changes = {**account.changes, **body} if body else {}
     account.save()
     return {
@@ -181,26 +179,26 @@ def _change_persona(body: _Body, sub: str) -> _Body:
 
 
 def _mint(body: _Body) -> _Body:
-    """Makes grants with tokens, without a browser."""
+    """Create grants with tokens, without a browser."""
     account, application = _account(body), _application()
     scopes = body.get("scopes", list(state.options().allowed_scopes))
     if isinstance(scopes, str):
         scopes = scopes.split()
     if not set(scopes) <= set(state.options().allowed_scopes):
-        raise _NonsenseError("scopes must be some of those that the client may ask for")
+        raise ValueError("scopes must be allowed for the client (see the index page)")
     count = body.get("count", 1)
     if not isinstance(count, int) or not 1 <= count <= 10_000:
-        raise _NonsenseError("count must be a number from 1 to 10000")
+        raise ValueError(f"count must be an integer from 1 to 10000, not {count!r}")
     seconds = body.get("access_token_expires_in", state.access_token_seconds())
     if not isinstance(seconds, int):
-        raise _NonsenseError("access_token_expires_in must be a number of seconds; 0 or less for one that is over")
+        raise ValueError(f"access_token_expires_in must be an integer (seconds), not {seconds!r}")  # noqa: TRY004
     if {ENTITY_READ, ENTITY_DOCUMENTS_READ} & set(scopes):
         grants.share(account, application, list(body.get("entities", facts.represented(account))))
     return {"grants": grants.mint(account, application, " ".join(scopes), count, seconds)}
 
 
 def _reset(_body: _Body) -> _Body:
-    """Forgets all grants, changes, faults, tampering, counters and switches. Keys stay."""
+    """Delete all grants, changes, faults and tampering, and reset counters and switches. Keeps the keys."""
     models: tuple[Any, ...] = (AccessToken, RefreshToken, Code, Consent, Share)
     for model in models:
         model.objects.all().delete()
@@ -215,8 +213,8 @@ def _reset(_body: _Body) -> _Body:
 health = _control(GET=_health)
 stats = _control(GET=_stats, DELETE=_reset_stats)
 fault_list = _control(GET=_faults, POST=_add_fault, DELETE=_clear_faults)
-switch_list = _control(GET=_switches, POST=_set_switches, DELETE=_default_switches)
-tampering = _control(GET=_tampering, POST=_tamper, DELETE=_stop_tampering)
+switch_list = _control(GET=_switches, POST=_set_switches, DELETE=_reset_switches)
+tampering = _control(GET=_tampering, POST=_tamper, DELETE=_clear_tampering)
 rotate_key = _control(POST=_rotate_key)
 revoke_grants = _control(POST=_revoke)
 represent = _control(POST=_represent)

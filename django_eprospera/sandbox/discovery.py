@@ -1,4 +1,4 @@
-"""What does the provider say about itself? Metadata and public keys (contract, section 3)."""
+"""Provider metadata and public keys (docs/provider.md#discovery)."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def configuration(_request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def jwks(_request: HttpRequest) -> JsonResponse:
-    """GET /api/oauth/.well-known/jwks.json and its alias. May be cached, but not for long: keys can be rotated on demand."""
+    """GET /api/oauth/.well-known/jwks.json and its alias. Cached for a minute only, because keys can be rotated on demand."""
     return JsonResponse(key_ring().published(), headers={"Cache-Control": "public, max-age=60"})

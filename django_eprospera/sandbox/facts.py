@@ -1,6 +1,6 @@
-"""What does the provider know about one account? The persona's data, with what the control API changed laid over it.
+"""Data of one account: the persona's data with the changes made through the control API.
 
-Answers are literal JSON shapes, never the package's own classes: drift between the two must show.
+Returned as plain JSON values, not as the package's own classes, so that tests find differences between the two.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ __all__ = [
     "shared",
 ]  # fmt: skip
 
-# What POST /_sandbox/personas/<sub> may lay over a persona.
+# Parts of a persona that POST /_sandbox/personas/<sub> can change.
 CHANGEABLE = ("claims", "person", "residency", "check")
 
 _LONG_SEX = {"M": "Male", "F": "Female", None: None}
 
 
 def persona_of(account: Account) -> Persona:
-    """The persona behind an account."""
+    """Return the persona of an account."""
     return PERSONAS[str(account.pk)]
 
 
-def _laid_over(known: dict[str, Any] | None, changes: Any) -> dict[str, Any] | None:
-    """`known` with `changes` merged in, deeply; null in place of an object means: there is none."""
+def _merged(known: dict[str, Any] | None, changes: Any) -> dict[str, Any] | None:
+    """Return `known` with `changes` merged in recursively; None replaces an object by None."""
     if changes is None:
         return None
     merged: dict[str, Any] = copy.deepcopy(known or {})
     for name, value in changes.items():
         old = merged.get(name)
-        merged[name] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
 def _known(account: Account, part: str) -> dict[str, Any] | None:
     changes = account.changes
     known: dict[str, Any] | None = getattr(persona_of(account), part)
-    return _laid_over(known, changes[part]) if part in changes else copy.deepcopy(known)
+    return _merged(known, changes[part]) if part in changes else copy.deepcopy(known)
 
 
 def _day(value: Any) -> Any:
-    """A calendar date in the form that the switch asks for."""
+    """Return a calendar date in the format of the switch `dates`."""
     return value[:10] if isinstance(value, str) and state.switches().dates == "date" else value
 
 
 def claims(account: Account, scopes: set[str]) -> dict[str, Any]:
-    """OIDC claims for the granted scopes (contract, section 6)."""
+    """Return the OIDC claims for the granted scopes (docs/provider.md#id-token-and-userinfo)."""
     known = {**(_known(account, "claims") or {}), "picture": picture_url(str(account.pk))}
     wanted: list[str] = []
     if "profile" in scopes:
@@ -75,7 +75,7 @@ def claims(account: Account, scopes: set[str]) -> dict[str, Any]:
 
 
 def person(account: Account) -> dict[str, Any] | None:
-    """Body of `me/natural-person`, or None for a user without a resident record."""
+    """Return the body of `me/natural-person`, None for a user without a resident record."""
     body = _known(account, "person")
     if body is not None:
         body["dateOfBirth"] = _day(body.get("dateOfBirth"))
@@ -85,12 +85,12 @@ def person(account: Account) -> dict[str, Any] | None:
 
 
 def residency(account: Account) -> dict[str, Any] | None:
-    """Body of `me/natural-person/residency`."""
+    """Return the body of `me/natural-person/residency`."""
     return _known(account, "residency")
 
 
 def id_verification(account: Account) -> dict[str, Any]:
-    """Body of `me/natural-person/id-verification`; every leaf is null where no approved check is on file."""
+    """Return the body of `me/natural-person/id-verification`; without an approved check each leaf is None."""
     check = _known(account, "check")
     if check is None:
         check = {"id": None, "type": None, "documentType": None, "date": None, "status": None}
@@ -105,20 +105,20 @@ def id_verification(account: Account) -> dict[str, Any]:
 
 
 def represented(account: Account) -> list[str]:
-    """The entities that this person represents now."""
+    """Return the entities that the person represents now."""
     ended = set(account.ended_entities)
     return [entity for entity in persona_of(account).entities if entity not in ended]
 
 
 def shared(account: Account, application_id: int) -> list[str]:
-    """The entities that a client may see: picked for it, and still represented (contract, section 9)."""
+    """Return the entities that are shared with a client and still represented (docs/provider.md#consent)."""
     share = Share.objects.filter(account=account, application_id=application_id).first()
-    picked = set(share.entities) if share else set()
-    return [entity for entity in represented(account) if entity in picked]
+    selected = set(share.entities) if share else set()
+    return [entity for entity in represented(account) if entity in selected]
 
 
 def company(entity: str, *, brief: bool) -> dict[str, Any]:
-    """One entity: the seven fields of the list, or all of them."""
+    """Return one entity: the seven fields of the list, or all fields."""
     body = dict(COMPANIES[entity])
     if brief:
         names = ("id", "optionId", "type", "name", "extension", "nameStartsWithExtension", "residentPermitNumber")
@@ -129,7 +129,7 @@ def company(entity: str, *, brief: bool) -> dict[str, Any]:
 
 
 def company_documents(entity: str) -> list[dict[str, Any]]:
-    """The documents of one entity, each with a signed URL or null."""
+    """Return the documents of one entity, each with a signed URL or None."""
     return [
         {name: value for name, value in document.items() if name != "file"}
         | {"fileUrl": signed_url("documents", f"{document['id']}.pdf") if document["file"] else None}

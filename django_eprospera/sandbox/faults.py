@@ -1,7 +1,4 @@
-"""How can a sandbox be made to fail on demand? Faults wait in memory until a request meets them.
-
-A fault names a path and says what happens instead of the answer, or to it. Knows no models.
-"""
+"""Faults that are applied to matching requests. Kept in memory. Imports no models."""
 
 from __future__ import annotations
 
@@ -17,40 +14,39 @@ from django.http.response import HttpResponseBase, StreamingHttpResponse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Fault", "add", "answer_instead", "clear", "pending", "take"]
+__all__ = ["Fault", "add", "apply", "clear", "pending", "take"]
 
 
 @dataclass
 class Fault:
-    """One thing that goes wrong. Applies to requests whose path is `path`, or begins with it where it ends in `*`."""
+    """A fault for requests whose path is `path`, or begins with it if it ends in `*`."""
 
     path: str
-    # The answer that is sent; without a status the real one is.
+    # The response that is sent; without a status the real response is sent.
     status: int | None = None
     body: str = ""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
-    # The body is sent so many times over.
+    # How many times the body is repeated.
     repeat: int = 1
-    # Seconds before anything is sent, and between two bytes of the body.
+    # Seconds before the response, and between two bytes of its body.
     delay: float = 0
     drip: float = 0
-    # The connection is cut instead of an answer.
+    # The connection is closed instead of a response.
     drop: bool = False
-    # The request is carried out before it goes wrong: an answer lost on its way.
+    # The request is processed before the fault: only its response is lost.
     after: bool = False
     method: str = ""
-    # What the request's form must contain, e.g. {"grant_type": "refresh_token"}.
+    # Values that the request's form must contain, for example {"grant_type": "refresh_token"}.
     form: dict[str, str] = field(default_factory=dict)
-    # How many requests it meets; 0 for all until it is cleared.
+    # How many requests it applies to; 0 for all until it is removed.
     times: int = 0
 
-    def meets(self, request: HttpRequest) -> bool:
-        """Whether this request is meant."""
+    def matches(self, request: HttpRequest) -> bool:
+        """Return whether the fault applies to this request."""
         path = request.path
-        right_path = path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
         return (
-            right_path
+            (path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path)
             and self.method in ("", request.method)
             and all(request.POST.get(name) == value for name, value in self.form.items())
         )
@@ -61,33 +57,35 @@ _faults: list[Fault] = []
 
 
 def add(given: dict[str, Any]) -> None:
-    """Adds a fault. Raises ValueError for an unknown or malformed field."""
+    """Add a fault. Raises ValueError for an unknown field or an invalid path."""
     known = {each.name for each in fields(Fault)}
     if unknown := set(given) - known:
-        raise ValueError(f"A fault has no {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}.")
+        raise ValueError(
+            f"Unknown fields of a fault: {', '.join(sorted(unknown))}. Fields: {', '.join(sorted(known))}."
+        )
     if not str(given.get("path", "")).startswith("/"):
-        raise ValueError("A fault needs a path that begins with a slash.")
+        raise ValueError(f"path must begin with a slash, not be {given.get('path')!r}.")
     with _lock:
         _faults.append(Fault(**given))
 
 
 def clear() -> None:
-    """Forgets all faults."""
+    """Remove all faults."""
     with _lock:
         _faults.clear()
 
 
 def pending() -> list[dict[str, Any]]:
-    """The faults that still wait."""
+    """Return the pending faults."""
     with _lock:
         return [asdict(fault) for fault in _faults]
 
 
 def take(request: HttpRequest) -> Fault | None:
-    """The first fault that this request meets; one that is used up is forgotten."""
+    """Return the first fault that matches this request, or None. Removes the fault after its last use."""
     with _lock:
         for fault in _faults:
-            if fault.meets(request):
+            if fault.matches(request):
                 if fault.times == 1:
                     _faults.remove(fault)
                 fault.times = max(fault.times - 1, 0) if fault.times else 0
@@ -95,8 +93,8 @@ def take(request: HttpRequest) -> Fault | None:
     return None
 
 
-def answer_instead(fault: Fault, request: HttpRequest, real: HttpResponse | None) -> HttpResponseBase | None:
-    """What goes out in place of the real answer; None means that the real one does."""
+def apply(fault: Fault, request: HttpRequest, real: HttpResponse | None) -> HttpResponseBase | None:
+    """Return the response to send instead of the real one, or None to send the real one."""
     if fault.delay:
         time.sleep(fault.delay)
     if fault.drop:
@@ -111,14 +109,14 @@ def answer_instead(fault: Fault, request: HttpRequest, real: HttpResponse | None
         response = real
     else:
         return None
-    return _dripping(response, fault.drip) if fault.drip else response
+    return _slow(response, fault.drip) if fault.drip else response
 
 
-def _dripping(whole: HttpResponse, pause: float) -> StreamingHttpResponse:
-    def slowly() -> Iterator[bytes]:
+def _slow(whole: HttpResponse, pause: float) -> StreamingHttpResponse:
+    def single_bytes() -> Iterator[bytes]:
         for byte in whole.content:
             time.sleep(pause)
             yield bytes([byte])
 
     headers = {name: value for name, value in whole.items() if name != "Content-Length"}
-    return StreamingHttpResponse(slowly(), status=whole.status_code, headers=headers)
+    return StreamingHttpResponse(single_bytes(), status=whole.status_code, headers=headers)

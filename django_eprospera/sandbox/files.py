@@ -11,7 +11,7 @@ import time
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from django_eprospera.sandbox import cards, papers, state
+from django_eprospera.sandbox import documents, images, state
 from django_eprospera.sandbox.companies import DOCUMENTS
 from django_eprospera.sandbox.personas import PERSONAS
 
@@ -43,7 +43,7 @@ def picture(_request: HttpRequest, sub: str) -> HttpResponse:
     persona = PERSONAS.get(sub)
     if persona is None:
         return JsonResponse({"error": "File not found"}, status=404)
-    return _bytes(cards.portrait(persona), "image/jpeg", cache="public, max-age=3600")
+    return _bytes(images.portrait(persona), "image/jpeg", cache="public, max-age=3600")
 
 
 def file(request: HttpRequest, kind: str, name: str) -> HttpResponse:
@@ -59,9 +59,9 @@ def file(request: HttpRequest, kind: str, name: str) -> HttpResponse:
     if kind == "id":
         sub, _, side = stem.rpartition("-")
         if sub in PERSONAS and side in PERSONAS[sub].sides:
-            return _bytes(cards.id_image(PERSONAS[sub], side), "image/jpeg", cache="private, no-store")
+            return _bytes(images.id_image(PERSONAS[sub], side), "image/jpeg", cache="private, no-store")
     elif kind == "documents":
-        for entity, documents in DOCUMENTS.items():
-            if any(document["id"] == stem and document["file"] for document in documents):
-                return _bytes(papers.pdf(entity, stem), "application/pdf", cache="private, no-store")
+        for entity, listed in DOCUMENTS.items():
+            if any(document["id"] == stem and document["file"] for document in listed):
+                return _bytes(documents.pdf(entity, stem), "application/pdf", cache="private, no-store")
     return JsonResponse({"error": "File not found"}, status=404)

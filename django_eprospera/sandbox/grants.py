@@ -1,6 +1,6 @@
-"""How is a grant made, and how does it end? The only place that makes tokens.
+"""Creation and end of grants, and the tokens that belong to them.
 
-A grant (`Consent`) is one row; its tokens are good only while their own rows say so. Ending a grant ends all of them at once.
+A grant is a `Consent` row. Each token is valid as long as its own row says so; ending a grant changes all of them.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "API_AUDIENCE", "end", "ensure_rows", "give", "key_ring", "mint", "new_access_token", "new_refresh_token",
+    "API_AUDIENCE", "create", "end", "ensure_rows", "key_ring", "mint", "new_access_token", "new_refresh_token",
     "refresh_token_end", "share",
 ]  # fmt: skip
 
-# The audience of access tokens: the API, not the client (contract, section 7).
+# The audience of access tokens is the API, not the client (docs/provider.md#revoke-and-introspect).
 API_AUDIENCE = "eprospera-api"
 
 
 @functools.cache
 def key_ring() -> KeyRing:
-    """The signing keys of this sandbox."""
+    """Return the signing keys of this sandbox."""
     return KeyRing(settings.SANDBOX_DIRECTORY / "keys.json")  # type: ignore[misc]  # a setting of the sandbox only
 
 
@@ -56,25 +56,25 @@ def _access_token(sub: str, scope: str, client_id: str, seconds: int) -> str:
 
 
 def new_access_token(request: Any) -> str:
-    """A signed access token for an oauthlib token request."""
+    """Return a signed access token for an oauthlib token request."""
     return _access_token(str(request.user.pk), " ".join(request.scopes), request.client.client_id, request.expires_in)
 
 
 def new_refresh_token(_request: Any = None) -> str:
-    """A refresh token: opaque, recognisable by its first letters."""
+    """Return an opaque refresh token, recognisable by its prefix."""
     return f"rt_{secrets.token_urlsafe(32)}"
 
 
 def refresh_token_end(consent: Consent) -> datetime:
-    """When a refresh token issued now stops working."""
+    """Return when a refresh token that is issued now expires."""
     start = timezone.now() if state.switches().refresh_lifetime == "sliding" else consent.created
     return start + timedelta(days=state.switches().refresh_token_days)
 
 
 def ensure_rows(account_subs: Iterable[str]) -> None:
-    """Writes the client and the accounts that the sandbox was started with."""
+    """Create or update the client and the accounts. Deletes other clients."""
     given = state.options()
-    # A kept state may know an earlier client; it is no longer registered, and its grants go with it.
+    # A data directory may have an earlier client, which is deleted with its grants.
     Application.objects.exclude(client_id=given.client_id).delete()
     Application.objects.update_or_create(
         client_id=given.client_id,
@@ -82,7 +82,7 @@ def ensure_rows(account_subs: Iterable[str]) -> None:
             "client_type": Application.CLIENT_CONFIDENTIAL,
             "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
             "client_secret": given.client_secret,
-            # A password hasher would cost each token request a good part of a second; the secret is compared in constant time.
+            # A password hasher would add about a second to each token request. The secret is compared in constant time.
             "hash_client_secret": False,
             "redirect_uris": " ".join(given.redirect_uris),
             "algorithm": Application.RS256_ALGORITHM,
@@ -93,27 +93,27 @@ def ensure_rows(account_subs: Iterable[str]) -> None:
 
 
 def share(account: Account, application: Application, entities: list[str]) -> None:
-    """Records which entities a person picked for a client, in place of what was picked before."""
+    """Replace the entities that a person shares with a client."""
     Share.objects.update_or_create(account=account, application=application, defaults={"entities": entities})
 
 
-def give(account: Account, application: Application, scope: str, authenticated: datetime) -> Consent:
-    """A new grant."""
+def create(account: Account, application: Application, scope: str, authenticated: datetime) -> Consent:
+    """Return a new grant."""
     return Consent.objects.create(account=account, application=application, scope=scope, authenticated=authenticated)
 
 
 def end(consents: Iterable[Consent]) -> int:
-    """Ends grants: their codes, access tokens and refresh tokens stop working. Returns how many were alive."""
+    """End grants and revoke their codes, access tokens and refresh tokens. Return how many were active."""
     now, keys = timezone.now(), [consent.pk for consent in consents]
-    alive = Consent.objects.filter(pk__in=keys, ended=None).update(ended=now)
+    active = Consent.objects.filter(pk__in=keys, ended=None).update(ended=now)
     AccessToken.objects.filter(consent__in=keys).delete()
     RefreshToken.objects.filter(consent__in=keys, revoked=None).update(revoked=now, access_token=None)
     Code.objects.filter(consent__in=keys, used=None).update(used=now)
-    return alive
+    return active
 
 
 def mint(account: Account, application: Application, scope: str, count: int, expires_in: int) -> list[dict[str, Any]]:
-    """Makes `count` grants with their tokens at once, without a browser. For tests and measurements."""
+    """Create `count` grants without a browser. Return their token responses. For tests and benchmarks."""
     now = timezone.now()
     consents = Consent.objects.bulk_create(
         [Consent(account=account, application=application, scope=scope, authenticated=now) for _ in range(count)]
@@ -121,25 +121,25 @@ def mint(account: Account, application: Application, scope: str, count: int, exp
     minted: list[dict[str, Any]] = []
     access_rows, refresh_rows = [], []
     for consent in consents:
-        # A token that is already over still needs a time of expiry that lies after its time of issue.
+        # The exp of a JWT must be later than its iat, even for a token that has expired.
         access = _access_token(str(account.pk), scope, application.client_id, max(expires_in, 1))
         access_rows.append(AccessToken(
             user=account, application=application, consent=consent, scope=scope, expires=now + timedelta(seconds=expires_in),
             token_checksum=checksum(access),
         ))  # fmt: skip
-        answer: dict[str, Any] = {
+        response: dict[str, Any] = {
             "access_token": access,
             "token_type": "Bearer",
             "expires_in": expires_in,
             "scope": scope,
         }
         if "offline_access" in scope.split():
-            answer["refresh_token"] = new_refresh_token()
+            response["refresh_token"] = new_refresh_token()
             refresh_rows.append(RefreshToken(
                 user=account, application=application, consent=consent, token_family=consent.pk,
-                expires=refresh_token_end(consent), token_checksum=checksum(answer["refresh_token"]),
+                expires=refresh_token_end(consent), token_checksum=checksum(response["refresh_token"]),
             ))  # fmt: skip
-        minted.append(answer)
+        minted.append(response)
     AccessToken.objects.bulk_create(access_rows)
     RefreshToken.objects.bulk_create(refresh_rows)
     return minted

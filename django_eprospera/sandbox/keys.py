@@ -1,6 +1,6 @@
 """RSA signing keys of the sandbox and the JSON Web Key Set that publishes them. Imports no models and no requests.
 
-The newest key signs. Older keys stay published until they are forgotten.
+The newest key signs. Older keys stay published until `rotate(forget=True)`.
 """
 
 from __future__ import annotations

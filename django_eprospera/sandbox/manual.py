@@ -1,4 +1,4 @@
-"""What stands on the index page about endpoints and the control API. Words only."""
+"""Descriptions of the endpoints and the control API for the index page."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ ENDPOINTS: Final[list[tuple[str, _StrPromise]]] = [
 ]
 
 CONTROL: Final[list[tuple[str, _StrPromise]]] = [
-    ("GET /_sandbox/health", _("says that the sandbox is ready")),
+    ("GET /_sandbox/health", _("status and issuer; answers when the sandbox is ready")),
     (
         "GET, DELETE /_sandbox/stats",
-        _("requests by path and status, grants by type, refreshes, reuse; DELETE starts again at nothing"),
+        _("requests by path and status, grants by type, refreshes, reuse; DELETE resets the counters"),
     ),
     (
         (
@@ -41,37 +41,40 @@ CONTROL: Final[list[tuple[str, _StrPromise]]] = [
             '"after", "method", "form", "times"}'
         ),
         _(
-            "requests for the path fail: another answer, a late one, one byte at a time, a cut connection; with after, once "
-            "the request was carried out; GET lists what waits, DELETE clears it"
+            "requests for the path fail: another response, a delay, one byte at a time, a closed connection; with after, once "
+            "the request has been processed; GET lists pending faults, DELETE removes them"
         ),
     ),
     (
         'GET, POST, DELETE /_sandbox/switches {"missing_scope_status": 401}',
-        _("habits of the provider; DELETE goes back to the start"),
+        _("behaviour of the provider; DELETE restores the switches of the command line"),
     ),
     (
         'POST /_sandbox/rotate-key {"forget": false}',
-        _("a new signing key; with forget the old ones are no longer published"),
+        _("creates a signing key; with forget older keys are no longer published"),
     ),
     (
         'GET, POST, DELETE /_sandbox/tamper {"id_token": {"claims", "header", "key"}, "token", "userinfo", "discovery"}',
         _(
-            "answers that a good provider would never give: members changed or, with null, left out; key: own, foreign, "
-            "none, public"
+            "invalid responses: members changed or, with null, removed; key that signs the ID token: own, foreign, none, "
+            "public"
         ),
     ),
-    ('POST /_sandbox/revoke {"sub"}', _("ends a person's grants, as if revoked at the portal")),
+    ('POST /_sandbox/revoke {"sub"}', _("ends the grants of a persona, as if revoked at the portal")),
     (
         'POST /_sandbox/represent {"sub", "entity", "active": false}',
-        _("the person no longer represents a company, or again does"),
+        _("ends or restores the representation of a company by a persona"),
     ),
     (
         'POST /_sandbox/personas/<sub> {"claims", "person", "residency", "check"}',
-        _("lays changes over a person's data; null means there is none, {} takes all changes back"),
+        _("changes the data of a persona; null removes a part, {} undoes all changes"),
     ),
     (
         'POST /_sandbox/grants {"sub", "scopes", "entities", "count", "access_token_expires_in"}',
-        _("makes grants with tokens at once, without a browser"),
+        _("creates grants with tokens, without a browser"),
     ),
-    ("POST /_sandbox/reset {}", _("forgets grants, changes, faults, tampering, counters and switches; keys stay")),
+    (
+        "POST /_sandbox/reset {}",
+        _("deletes grants, changes, faults and tampering, resets counters and switches; keeps keys"),
+    ),
 ]

@@ -21,7 +21,7 @@ __all__ = [
     "id_verification", "legal_entities", "legal_entity", "legal_entity_documents", "natural_person", "residency", "userinfo",
 ]  # fmt: skip
 
-_Answer = Callable[..., HttpResponse]
+_View = Callable[..., HttpResponse]
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -33,14 +33,14 @@ def _challenge(error: str, status: int, challenge: str) -> JsonResponse:
     return _json({"error": error}, status, **{"WWW-Authenticate": challenge})
 
 
-def _requires(scope: str) -> Callable[[_Answer], _Answer]:
+def _requires(scope: str) -> Callable[[_View], _View]:
     """Decorator for views that take a valid access token with `scope`, which they get as an argument.
 
-    django-oauth-toolkit checks the token. Its own decorators answer every failure with a 403 without a body; the provider
-    has a status, a body and a challenge for each (docs/provider.md#errors).
+    django-oauth-toolkit checks the token. Its own decorators cannot be used: they return a 403 without a body for each error,
+    the provider a status, a body and a challenge (docs/provider.md#errors).
     """
 
-    def decorate(view: _Answer) -> _Answer:
+    def decorate(view: _View) -> _View:
         @csrf_exempt
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -107,7 +107,7 @@ def legal_entities(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     )
 
 
-# One answer for "never existed", "not shared" and "no longer represented", on purpose.
+# The provider does not distinguish unknown, not shared and no longer represented entities.
 _UNKNOWN = {"error": "Legal entity not found"}
 
 

@@ -1,4 +1,4 @@
-"""What happens around every request: it is counted, it fails on demand, and its answer is hardened."""
+"""Middleware that counts requests, applies faults and adds security headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _View = Callable[[HttpRequest], HttpResponse]
 
 
 def count_and_fail_on_demand(get_response: _View) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Counts requests by path and status, and lets waiting faults happen. The control API is left out of both."""
+    """Count requests by path and status, and apply pending faults; neither for the control API."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith("/_sandbox/"):
@@ -27,12 +27,12 @@ def count_and_fail_on_demand(get_response: _View) -> Callable[[HttpRequest], Htt
         response: HttpResponseBase | None = None
         fault = faults.take(request)
         if fault is not None and not fault.after:
-            response = faults.answer_instead(fault, request, None)
+            response = faults.apply(fault, request, None)
         if response is None:
             real = get_response(request)
             response = real
             if fault is not None and (fault.after or fault.drip):
-                response = faults.answer_instead(fault, request, real) or real
+                response = faults.apply(fault, request, real) or real
         state.count(f"{request.method} {_counted(request)} {response.status_code}")
         return response
 
@@ -40,18 +40,17 @@ def count_and_fail_on_demand(get_response: _View) -> Callable[[HttpRequest], Htt
 
 
 def _counted(request: HttpRequest) -> str:
-    """The path as a route, so that counters do not grow with every ID."""
+    """Return the route of the path, so that there is one counter for all IDs."""
     match = request.resolver_match
-    return f"/{match.route}" if match else request.path if fault_path(request.path) else "other"
+    return f"/{match.route}" if match else request.path if _is_provider_path(request.path) else "other"
 
 
-def fault_path(path: str) -> bool:
-    """Whether a path that never reached its view is one of ours."""
+def _is_provider_path(path: str) -> bool:
     return path.startswith(("/api/", "/.well-known/")) and len(path) < 100
 
 
 def harden(get_response: _View) -> _View:
-    """Security headers. Forms may lead to the registered clients, since a redirect after a form counts as its target."""
+    """Add security headers. form-action has the clients' origins too, because it applies to redirects after a form."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -63,7 +62,7 @@ def harden(get_response: _View) -> _View:
         )
         response.headers.setdefault("X-Frame-Options", "DENY")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        # Not no-referrer: browsers would then send "Origin: null" with our own forms, which the CSRF check refuses.
+        # Not no-referrer: browsers would then send "Origin: null" with forms, which the CSRF check refuses.
         response.headers.setdefault("Referrer-Policy", "same-origin")
         if response.headers["Content-Type"].startswith("text/html"):
             response.headers.setdefault("Cache-Control", "no-store")

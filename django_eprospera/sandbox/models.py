@@ -1,7 +1,6 @@
-"""What does a sandbox remember between two requests? Accounts, grants, tokens (as checksums), what was shared.
+"""Accounts, grants, tokens (as checksums) and shared entities.
 
-Tokens and codes build on django-oauth-toolkit's abstract models and gain the grant that they belong to, so that one row says
-whether all of them are still good.
+Tokens and codes extend django-oauth-toolkit's abstract models with the grant that they belong to.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ __all__ = ["AccessToken", "Account", "Application", "Code", "Consent", "RefreshT
 
 
 def checksum(token: str) -> str:
-    """What is stored in place of a token."""
+    """Return the SHA-256 that is stored instead of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class Account(models.Model):
-    """One persona's account at the portal, and what was changed about it through the control API."""
+    """Account of one persona, with its changes made through the control API."""
 
     objects: ClassVar[models.Manager[Account]] = models.Manager()
 
@@ -30,7 +29,7 @@ class Account(models.Model):
     changes: models.JSONField[Any, Any] = models.JSONField(default=dict)
     ended_entities: models.JSONField[Any, Any] = models.JSONField(default=list)
 
-    # What django-oauth-toolkit and Django's request handling ask of a user model.
+    # Attributes that django-oauth-toolkit and Django need of a user model.
     is_active = True
     is_anonymous = False
     is_authenticated = True
@@ -42,7 +41,7 @@ class Account(models.Model):
 
 
 class Consent(models.Model):
-    """One authorization by one person for one client: the grant that codes and tokens hang on."""
+    """Grant: one authorization of one client by one person. Codes and tokens refer to it."""
 
     objects: ClassVar[models.Manager[Consent]] = models.Manager()
 
@@ -62,7 +61,7 @@ class Consent(models.Model):
 
 
 class Share(models.Model):
-    """The entities that a person picked for a client, at the latest consent page that asked for entities."""
+    """Entities that a person selected for a client at the latest consent page that asked for entities."""
 
     objects: ClassVar[models.Manager[Share]] = models.Manager()
 
@@ -78,20 +77,20 @@ class Share(models.Model):
 
 
 class Code(AbstractGrant):  # type: ignore[misc]
-    """An authorization code. Kept after its use, so that a second use is recognised and ends the grant."""
+    """Authorization code. Kept after its use, so that reuse is detected and ends the grant."""
 
     consent = models.ForeignKey(Consent, models.CASCADE)
     used = models.DateTimeField(null=True)
 
 
 class AccessToken(AbstractAccessToken):  # type: ignore[misc]
-    """An access token, as a checksum. The token is good as long as the row exists and has not expired."""
+    """Checksum of an access token. The token is valid while the row exists and has not expired."""
 
     consent = models.ForeignKey(Consent, models.CASCADE)
 
 
 class RefreshToken(AbstractRefreshToken):  # type: ignore[misc]
-    """A refresh token, as a checksum. Kept after its rotation, so that a second use is recognised."""
+    """Checksum of a refresh token. Kept after its rotation, so that reuse is detected."""
 
     consent = models.ForeignKey(Consent, models.CASCADE)
     expires = models.DateTimeField()

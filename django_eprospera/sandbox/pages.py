@@ -1,4 +1,4 @@
-"""What does a person see? The index, the sign-in page and the consent page: plain forms, no script."""
+"""Index, sign-in and consent pages: plain forms without scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from django_eprospera.sandbox import facts, manual, state
-from django_eprospera.sandbox.authorize import RefusedError, allow, check, deny, refused, signed_in
+from django_eprospera.sandbox.authorize import AuthorizationError, allow, check, deny, error_response, signed_in
 from django_eprospera.sandbox.files import picture_url
 from django_eprospera.sandbox.models import Account
 from django_eprospera.sandbox.options import Switches
@@ -26,14 +26,14 @@ __all__ = ["bad_request", "consent", "csrf_failure", "index", "not_found", "serv
 
 def _card(persona: Persona) -> dict[str, Any]:
     return {
-        "sub": persona.sub, "name": persona.name, "line": persona.line, "email": persona.claims["email"],
+        "sub": persona.sub, "name": persona.name, "summary": persona.summary, "email": persona.claims["email"],
         "picture": picture_url(persona.sub),
     }  # fmt: skip
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """What this is, who is in it, and how a client is pointed at it."""
+    """Render what a client developer needs: client settings, personas, scopes, endpoints, switches and the control API."""
     switches = state.switches()
     return render(
         request,
@@ -59,11 +59,11 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Choose a persona. There is no password: nothing here is real."""
+    """Sign in as a persona, without a password."""
     try:
         asked = check(request)
-    except RefusedError as refusal:
-        return refused(request, refusal)
+    except AuthorizationError as error:
+        return error_response(request, error)
     if request.method == "POST":
         account = (
             Account.objects.filter(pk=request.POST.get("sub", "")).first()
@@ -78,7 +78,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             return HttpResponseRedirect(f"/api/oauth/authorize?{query.urlencode()}", status=303)
     hint = asked.query.get("login_hint", "")
     cards = [_card(persona) for persona in PERSONAS.values()]
-    # The hinted person first; the others keep their order.
+    # The hinted persona first; the others keep their order.
     cards.sort(key=lambda card: hint not in (card["sub"], card["email"]))
     return render(
         request,
@@ -89,19 +89,19 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def consent(request: HttpRequest) -> HttpResponse:
-    """Every scope in plain words, every company with a box to tick, and a yes or a no."""
+    """Ask for consent to the scopes and for the companies to share."""
     try:
         asked = check(request)
-    except RefusedError as refusal:
-        return refused(request, refusal)
+    except AuthorizationError as error:
+        return error_response(request, error)
     account = signed_in(request)
     if account is None:
         return HttpResponseRedirect(f"/api/oauth/authorize?{request.GET.urlencode()}", status=303)
     represented = facts.represented(account)
     if request.method == "POST":
         if request.POST.get("answer") == "allow":
-            picked = [entity for entity in represented if entity in request.POST.getlist("entity")]
-            return allow(request, asked, account, picked if asked.wants_entities else None)
+            selected = [entity for entity in represented if entity in request.POST.getlist("entity")]
+            return allow(request, asked, account, selected if asked.wants_entities else None)
         return deny(request)
     return render(
         request,
@@ -118,8 +118,8 @@ def consent(request: HttpRequest) -> HttpResponse:
     )
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - Django names it
-    """A form that was opened too long ago, or came from elsewhere."""
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - the signature is Django's
+    """Return the response to a form that has expired or comes from another site."""
     body = {
         "error": "invalid_request",
         "error_description": _("This form has expired. Go back, reload the page and try again."),
@@ -138,7 +138,7 @@ _TYPES = {"style.css": "text/css", "submit.js": "text/javascript", "mark.svg": "
 
 @require_safe
 def static(_request: HttpRequest, name: str) -> HttpResponse:
-    """The style sheet and its few companions."""
+    """Return the style sheet, the script of form_post, or the icon."""
     if name not in _TYPES:
         return JsonResponse({"error": "File not found"}, status=404)
     return HttpResponse(
@@ -146,16 +146,16 @@ def static(_request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-def bad_request(_request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django names it
-    """Nonsense, or a host name that is not ours."""
+def bad_request(_request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - the signature is Django's
+    """Return the response to a malformed request or a foreign host name."""
     return JsonResponse({"error": "invalid_request"}, status=400)
 
 
-def not_found(_request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django names it
-    """No such address."""
+def not_found(_request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - the signature is Django's
+    """Return the response to an unknown path."""
     return JsonResponse({"error": "Not found"}, status=404)
 
 
 def server_error(_request: HttpRequest) -> HttpResponse:
-    """A fault of the sandbox itself."""
+    """Return the response to an exception in the sandbox."""
     return JsonResponse({"error": "Internal server error"}, status=500)

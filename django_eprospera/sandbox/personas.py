@@ -1,6 +1,6 @@
-"""Who can sign in to the sandbox? Plain data in the shape of the provider's answers. All of these people are invented.
+"""People who can sign in to the sandbox, as plain data in the format of the provider's responses. All of them are invented.
 
-Each persona differs from the others in something that a client has to cope with; `Persona.line` says in what.
+Each persona is a case that a client has to handle; `Persona.summary` describes it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["PERSONAS", "Persona"]
 
 @dataclass(frozen=True, eq=False)
 class Persona:
-    """One invented person: OIDC claims, the bodies of the `me/` answers, and the companies represented.
+    """An invented person: OIDC claims, the bodies of the `me/` responses, and the companies represented.
 
     `check` is the identity check without its file URLs; `sides` names the images on file.
     """
 
     sub: str
-    line: _StrPromise
+    summary: _StrPromise
     claims: dict[str, Any]
     person: dict[str, Any] | None
     residency: dict[str, Any]
@@ -36,7 +36,7 @@ class Persona:
 
     @property
     def name(self) -> str:
-        """The name to greet the person with."""
+        """The display name."""
         return str(self.claims["name"])
 
 
@@ -132,7 +132,7 @@ _ALL: Final = (
     ),
     Persona(
         "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b06",
-        _("Resident without an identity check, no e-mail, null wherever null may stand"),
+        _("Resident without an identity check or e-mail, null wherever null is possible"),
         _claims("Teo", "Placeholder", None),
         _person("Teo", "Placeholder", None), _residency("Resident", "2026-05-01T00:00:00.000Z"), None, (), (ORCHARD,),
     ),
@@ -168,7 +168,7 @@ _ALL: Final = (
     ),
     Persona(
         "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b10",
-        _("Markup in harmless fields: is everything escaped?"),
+        _("Markup in all fields, to test escaping"),
         _claims("Robin", "O'Script <b>", "robin.script@example.test"),
         _person("Robin", "O'Script <b>", "90000000004309", countryOfBirth="<script>alert(1)</script>",
                 citizenships=["<i>Nowhere</i>"],

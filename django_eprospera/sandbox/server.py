@@ -1,4 +1,4 @@
-"""A threaded HTTP server for a sandbox: many clients at once, no secrets in its log, connections that can be cut on demand."""
+"""Threaded HTTP server for many simultaneous clients, whose log has no secrets and whose connections faults can close."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ __all__ = ["Handler", "QuietHandler", "Server"]
 
 
 class Server(ThreadedWSGIServer):
-    """Django's threaded server with room for a crowd knocking at once."""
+    """Django's threaded server with a longer queue of new connections."""
 
     request_queue_size = 512
-    # A second sandbox on the same port must fail loudly, not share it.
+    # A second sandbox on the same port must fail, not share the port.
     allow_reuse_port = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is its own affair; anything else is printed."""
+        """Print errors, except those of connections that the client closed."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class Handler(WSGIRequestHandler):
-    """Prints one line per request: method, path, status. Never the query, which carries codes, states and signatures."""
+    """Request handler that prints method, path and status, but not the query, which has codes, states and signatures."""
 
     timeout = 120
-    # Head and body are written one after the other; held back, each answer would take 40 ms longer.
+    # Head and body are written separately; with Nagle's algorithm each response would take 40 ms longer.
     disable_nagle_algorithm = True
 
     def get_environ(self) -> Any:
-        """The WSGI environment, with the socket in it so that a fault can cut the connection."""
+        """Return the WSGI environment, with the socket added so that a fault can close the connection."""
         return super().get_environ() | {"eprospera_sandbox.connection": self.connection}
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - the parent's names
-        """One line per answered request."""
+        """Print one line per request."""
         if len(args) == 3:
             words = str(args[0]).split(" ")
             path = words[1].partition("?")[0] if len(words) > 1 else ""
@@ -43,7 +43,7 @@ class Handler(WSGIRequestHandler):
 
 
 class QuietHandler(Handler):
-    """Prints nothing."""
+    """Request handler that prints nothing."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's names
-        """Nothing."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""The sandbox's Django settings, made from its options. Shares no database, cookie or secret with any other site."""
+"""Django settings of the sandbox, made from its options. They share no database, cookie or secret with another site."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["settings_for"]
 
 
 def settings_for(options: Options, directory: Path, secret_key: str) -> dict[str, Any]:
-    """Settings of a sandbox whose database lies in `directory`."""
+    """Return the settings of a sandbox whose database is in `directory`."""
     return {
         "ALLOWED_HOSTS": sorted(
             {"localhost", "127.0.0.1", "[::1]", options.host, urlsplit(options.issuer).hostname or ""}
@@ -45,7 +45,7 @@ def settings_for(options: Options, directory: Path, secret_key: str) -> dict[str
         "LANGUAGES": [("en", "English"), ("es", "Español")],
         "LANGUAGE_CODE": "en",
         "LANGUAGE_COOKIE_NAME": "eprospera_sandbox_language",
-        # Each request has its own line; of Django only real faults are worth one more.
+        # The server logs each request; Django logs errors only.
         "LOGGING": {
             "version": 1,
             "disable_existing_loggers": False,
@@ -61,7 +61,7 @@ def settings_for(options: Options, directory: Path, secret_key: str) -> dict[str
             "django.middleware.common.CommonMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
         ],
-        # The tables are made straight from the models: a sandbox has no history that a migration would have to respect.
+        # Tables are created from the models directly: there is no older schema to migrate from.
         "MIGRATION_MODULES": {"oauth2_provider": None, "eprospera_sandbox": None},
         "OAUTH2_PROVIDER": {
             "ACCESS_TOKEN_GENERATOR": "django_eprospera.sandbox.grants.new_access_token",

@@ -1,6 +1,6 @@
-"""What does a running sandbox keep in memory? Its switches, its counters, and the lock around its writes.
+"""In-memory state of a running sandbox: switches, counters, and the lock for database writes.
 
-One process serves all requests, so plain objects behind a lock are enough. Knows no models.
+One process serves all requests, so plain objects with a lock are sufficient. Imports no models.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "write_lock",
 ]
 
-# SQLite lets one writer in at a time and makes the others poll; queueing in the process is faster and fair.
+# SQLite allows one writer at a time and makes the others poll; waiting for a lock is faster and fair.
 write_lock = threading.Lock()
 
 _lock = threading.Lock()
@@ -33,39 +33,39 @@ _switches: list[Switches] = []
 
 
 def options() -> Options:
-    """What the sandbox was started with."""
+    """Return the options that the sandbox was started with."""
     given: Options = settings.SANDBOX  # type: ignore[misc]  # a setting of the sandbox only
     return given
 
 
 def switches() -> Switches:
-    """The habits in force now."""
+    """Return the current switches."""
     return _switches[0] if _switches else options().switches
 
 
 def access_token_seconds(_request: Any = None) -> int:
-    """Lifetime of an access token issued now. oauthlib asks for it at each token request."""
+    """Return the lifetime of a new access token. oauthlib calls this at each token request."""
     return switches().access_token_seconds
 
 
 def change_switches(changes: dict[str, Any] | None) -> None:
-    """Sets some switches, or with None all back to what the command line said. Raises ValueError for nonsense."""
+    """Change some switches, or with None restore those of the command line. Raises ValueError for unknown names or values."""
     _switches[:] = [] if changes is None else [changed(switches(), changes)]
 
 
-def count(what: str) -> None:
-    """Adds one to a counter."""
+def count(name: str) -> None:
+    """Add one to a counter."""
     with _lock:
-        _counters[what] += 1
+        _counters[name] += 1
 
 
 def counters() -> dict[str, int]:
-    """A copy of all counters, by name."""
+    """Return all counters by name."""
     with _lock:
         return dict(sorted(_counters.items()))
 
 
 def reset_counters() -> None:
-    """Starts all counters again at nothing."""
+    """Reset all counters to zero."""
     with _lock:
         _counters.clear()

@@ -38,11 +38,11 @@ def clear() -> None:
 def set_changes(given: dict[str, Any]) -> None:
     """Replace the changes in force. Raises ValueError for an unknown part."""
     if unknown := set(given) - _PARTS:
-        raise ValueError(f"Cannot tamper with {', '.join(sorted(unknown))}. Known: {', '.join(sorted(_PARTS))}.")
+        raise ValueError(f"Unknown parts: {', '.join(sorted(unknown))}. Parts: {', '.join(sorted(_PARTS))}.")
     if unknown := set(given.get("id_token", {})) - {"claims", "header", "key"}:
-        raise ValueError(f"id_token has no {', '.join(sorted(unknown))}. Known: claims, header, key.")
+        raise ValueError(f"Unknown members of id_token: {', '.join(sorted(unknown))}. Members: claims, header, key.")
     if given.get("id_token", {}).get("key", "own") not in KEYS:
-        raise ValueError(f"key must be one of {', '.join(KEYS)}.")
+        raise ValueError(f"key must be one of {', '.join(KEYS)}, not {given['id_token']['key']!r}.")
     _changes.clear()
     _changes.update(given)
 

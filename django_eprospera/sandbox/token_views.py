@@ -45,7 +45,7 @@ def _refusal(request: HttpRequest) -> JsonResponse | None:
     return None
 
 
-def _answer(body: str | None, status: int) -> HttpResponse:
+def _response(body: str | None, status: int) -> HttpResponse:
     response = HttpResponse(body or "", status=status, content_type="application/json", headers=_NO_STORE)
     if status == 401:
         # RFC 6749 section 5.2
@@ -77,7 +77,7 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
         *_, body, status = core().create_token_response(request)
     if status == 200:
         body = json.dumps(tamper.apply("token", json.loads(body)))
-    return _answer(body, status)
+    return _response(body, status)
 
 
 @csrf_exempt
@@ -88,7 +88,7 @@ def revoke(request: HttpRequest) -> HttpResponse:
         return refusal
     with state.write_lock, transaction.atomic():
         *_, body, status = core().create_revocation_response(request)
-    return _answer(body, status)
+    return _response(body, status)
 
 
 @csrf_exempt
@@ -96,13 +96,13 @@ def revoke(request: HttpRequest) -> HttpResponse:
 def introspect(request: HttpRequest) -> HttpResponse:
     """POST /api/oauth/introspect: the state of one of this client's own tokens (RFC 7662).
 
-    Not django-oauth-toolkit's view: that one wants a token with the scope `introspection` too, knows no refresh tokens,
-    describes tokens of other clients, and leaves out sub, iat, jti and iss (docs/provider.md#revoke-and-introspect).
+    django-oauth-toolkit's view cannot be used: it requires a token with the scope `introspection`, does not find refresh
+    tokens, describes tokens of other clients, and omits sub, iat, jti and iss (docs/provider.md#revoke-and-introspect).
     """
     if refusal := _refusal(request):
         return refusal
     if not core().authenticate_client(request):
-        return _answer(json.dumps({"error": "invalid_client"}), 401)
+        return _response(json.dumps({"error": "invalid_client"}), 401)
     if not request.POST.get("token"):
         return _error("invalid_request", "Missing: token")
     return JsonResponse(_introspect(request.POST["token"]), headers=_NO_STORE)

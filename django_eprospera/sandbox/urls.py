@@ -1,4 +1,4 @@
-"""Which address leads where? The provider's own paths, then the sandbox's pages, files and control API."""
+"""URLs of the sandbox: the provider's own paths, then pages, files and the control API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.urls import path
 from django_eprospera.sandbox import authorize, control, discovery, files, me, pages, token_views
 
 urlpatterns = [
-    # The provider (contract, section 2), deprecated aliases included
+    # The provider (docs/provider.md#endpoints), deprecated aliases included
     path(".well-known/openid-configuration", discovery.configuration),
     path("api/oauth/.well-known/openid-configuration", discovery.configuration),
     path("api/oauth/.well-known/jwks.json", discovery.jwks),

@@ -1,11 +1,11 @@
-"""Which requests does the provider accept, and what do its tokens say? django-oauth-toolkit's validator, its gaps closed.
+"""The provider's rules for requests and tokens, as a subclass of django-oauth-toolkit's validator.
 
-Closed here: redirect URIs are compared as exact strings; a code used twice ends its grant; a refresh token is spent exactly
+It differs from its base class: redirect URIs must be equal strings; a code used twice ends its grant; a refresh token is valid
 once and its reuse ends the grant; missing PKCE verifiers are `invalid_grant`; ID tokens are not stored.
-Whoever calls a method that writes holds `state.write_lock` and an open transaction.
+Callers of methods that write hold `state.write_lock` and an open transaction.
 """
 
-# ruff: noqa: ARG002 - oauthlib names the arguments, not every rule needs them
+# ruff: noqa: ARG002 - the signatures are oauthlib's
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = ["Validator", "core"]
 
 @functools.cache
 def core() -> OAuthLibCore:
-    """The provider engine: oauthlib's server behind django-oauth-toolkit's request handling."""
+    """Return django-oauth-toolkit's wrapper of the oauthlib server."""
     return get_oauthlib_core()
 
 
 class Validator(OAuth2Validator):  # type: ignore[misc]
-    """The provider's rules, as oauthlib asks for them."""
+    """Validator that oauthlib calls."""
 
     # Clients
 
@@ -44,31 +44,31 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         return constant_time_compare(provided_secret, stored_secret)
 
     def client_authentication_required(self, request: Any, *_args: Any, **_kwargs: Any) -> bool:
-        """Always: the provider registers confidential clients only."""
+        """Return True: the provider registers confidential clients only."""
         return True
 
     def validate_redirect_uri(
         self, client_id: str, redirect_uri: str, request: Any, *_args: Any, **_kwargs: Any
     ) -> bool:
-        """Exact match with a registered URI (contract, section 4); not even another loopback port will do."""
+        """Return whether the URI equals a registered one, loopback port included (docs/provider.md#authorize)."""
         return redirect_uri in request.client.redirect_uris.split()
 
     def validate_scopes(
         self, client_id: str, scopes: list[str], client: Any, request: Any, *_args: Any, **_kwargs: Any
     ) -> bool:
-        """Only scopes that the client was registered with."""
+        """Return whether the client is registered with all these scopes."""
         return set(scopes) <= set(state.options().allowed_scopes)
 
     def validate_silent_login(self, request: Any) -> bool:
-        """prompt=none is decided by the authorize view, which knows the session."""
+        """Return True: the authorize view has checked prompt=none with the session."""
         return True
 
     def validate_silent_authorization(self, request: Any) -> bool:
-        """See `validate_silent_login`."""
+        """Return True, see `validate_silent_login`."""
         return True
 
     def is_pkce_required(self, client_id: str, request: Any) -> bool:
-        """Optional for the provider, unless the switch says otherwise."""
+        """Return the switch `require_pkce`: PKCE is optional for the provider."""
         return state.switches().require_pkce == "yes"
 
     # Codes
@@ -83,12 +83,12 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         return made
 
     def validate_code(self, client_id: str, code: str, client: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
-        """Good once, for the client and redirect URI it was made for, with the verifier of its challenge."""
+        """Return whether an unused code belongs to this client, redirect URI and PKCE verifier. Reuse ends the grant."""
         found = Code.objects.select_related("consent", "user").filter(code=code, application=client).first()
         if found is None or found.consent.ended:
             return False
         if found.used:
-            # RFC 6749 section 4.1.2: a code that comes twice has leaked; what it gave must not live on.
+            # RFC 6749 section 4.1.2: a code that is used twice has leaked, so its tokens are revoked.
             state.count("reuse code")
             end([found.consent])
             return False
@@ -102,7 +102,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
     def invalidate_authorization_code(
         self, client_id: str, code: str, request: Any, *_args: Any, **_kwargs: Any
     ) -> None:
-        """Marks the code as used."""
+        """Mark the code as used. Raises InvalidGrantError if it is used already."""
         if not Code.objects.filter(code=code, used=None).update(used=timezone.now()):
             raise errors.InvalidGrantError(request=request)
 
@@ -111,7 +111,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Any, *_args: Any, **_kwargs: Any
     ) -> bool:
-        """Good once. A second use ends the grant, or is only refused, as the switch says."""
+        """Return whether an unused refresh token belongs to this client. The switch `refresh_reuse` decides what reuse does."""
         rows = RefreshToken.objects.select_related("consent", "user")
         found = rows.filter(token_checksum=checksum(refresh_token), application=client).first()
         if found is None:
@@ -128,7 +128,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         return True
 
     def get_original_scopes(self, refresh_token: str, request: Any, *_args: Any, **_kwargs: Any) -> str:
-        """What was granted; a narrower refresh does not narrow the grant (RFC 6749 section 6)."""
+        """Return the scopes of the grant, which a narrower refresh does not narrow (RFC 6749 section 6)."""
         scope: str = request.consent.scope
         return scope
 
@@ -155,20 +155,20 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         return valid
 
     def revoke_token(self, token: str, token_type_hint: str | None, request: Any, *_args: Any, **_kwargs: Any) -> None:
-        """A refresh token takes its grant along; an access token goes alone. Tokens of other clients stay untouched."""
-        ours = {"token_checksum": checksum(token), "application": request.client}
-        if refresh := RefreshToken.objects.select_related("consent").filter(**ours).first():
+        """Revoke a refresh token with its grant, or one access token. Ignore tokens of other clients."""
+        own = {"token_checksum": checksum(token), "application": request.client}
+        if refresh := RefreshToken.objects.select_related("consent").filter(**own).first():
             end([refresh.consent])
-        AccessToken.objects.filter(**ours).delete()
+        AccessToken.objects.filter(**own).delete()
 
     # ID tokens
 
     def refresh_id_token(self, request: Any) -> bool:
-        """Whether a refresh with openid answers with an ID token."""
+        """Return the switch `id_token_on_refresh`."""
         return state.switches().id_token_on_refresh == "yes"  # noqa: S105 - a switch
 
     def finalize_id_token(self, id_token: dict[str, Any], token: Any, token_handler: Any, request: Any) -> str:
-        """Completes oauthlib's claims (aud, iat, nonce, at_hash) and signs them."""
+        """Return the signed ID token, with oauthlib's claims (aud, iat, nonce, at_hash) completed."""
         claims = {
             **id_token,
             "iss": state.options().issuer,

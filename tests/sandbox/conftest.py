@@ -1,4 +1,4 @@
-"""One sandbox for all these tests, set back before each."""
+"""One sandbox for all these tests, reset before each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.sandbox_process import SandboxProcess
 
 @pytest.fixture(scope="session")
 def sandbox_process():
-    """A running sandbox with two registered redirect URIs, one of which has a query of its own."""
+    """A running sandbox with two redirect URIs, one of which has a query."""
     uris = ("http://localhost:8000/complete/eprospera/", "http://127.0.0.1:8000/back?from=eprospera&code=mine")
     with SandboxProcess(redirect_uris=uris) as sandbox:
         yield sandbox
@@ -17,6 +17,6 @@ def sandbox_process():
 
 @pytest.fixture
 def sandbox(sandbox_process):
-    """The sandbox as it was when it started."""
+    """The sandbox, reset to its state at the start."""
     sandbox_process.control("reset")
     return sandbox_process

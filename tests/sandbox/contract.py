@@ -1,4 +1,4 @@
-"""Checks answers against the schemas of the provider's contract."""
+"""Validation of responses against the schemas of the provider's contract."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def document():
 
 @functools.cache
 def validator(name):
-    """A validator for one schema of the contract, formats included."""
+    """Return a validator for one schema of the contract, formats included."""
     schema = {"$ref": f"#/components/schemas/{name}", "components": document()["components"]}
     return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
 
 
 def conforms(name, body):
-    """True, or a failure that names each place where `body` differs from the contract."""
+    """Return True. Raises AssertionError with each difference between `body` and the contract."""
     problems = [
         f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in validator(name).iter_errors(body)
     ]

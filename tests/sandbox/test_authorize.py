@@ -1,4 +1,4 @@
-"""The authorization endpoint: what it refuses and to whom it says so, and how its answers reach the client."""
+"""Tests of the authorization endpoint: errors, response modes, prompts, consent."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def ask(sandbox, browser=None, **parameters):
     )
 
 
-def carried(response):
-    """What a redirect carries to the client."""
+def parameters_of(response):
+    """Return the parameters in a redirect."""
     parts = urlsplit(response.headers["Location"])
     return {name: values[-1] for name, values in parse_qs(parts.query or parts.fragment).items()}
 
 
 @pytest.mark.parametrize("missing", ["response_type", "client_id", "redirect_uri", "scope", "state"])
-def test_a_missing_parameter_is_told_to_the_browser_before_any_redirect(sandbox, missing):
+def test_a_missing_parameter_is_reported_before_any_redirect(sandbox, missing):
     response = ask(sandbox, **{missing: None}) if missing != "scope" else sandbox.http.get(
         sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters() | {"scope": ""}, allow_redirects=False
     )  # fmt: skip
@@ -62,7 +62,7 @@ def test_a_missing_parameter_is_told_to_the_browser_before_any_redirect(sandbox,
         ({"redirect_uri": "javascript:alert(1)"}, 400, "invalid_request"),
     ],
 )
-def test_an_untrustworthy_request_never_leads_away(sandbox, parameters, status, error):
+def test_a_request_without_a_registered_client_is_not_redirected(sandbox, parameters, status, error):
     response = ask(sandbox, **parameters)
     assert (response.status_code, response.json()["error"]) == (status, error)
     assert "Location" not in response.headers
@@ -74,11 +74,11 @@ def test_a_repeated_parameter_is_refused(sandbox):
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-def test_a_browser_reads_the_same_refusal_as_a_page(sandbox):
+def test_a_browser_gets_the_same_error_as_a_page(sandbox):
     response = ask(sandbox, new_browser(), nonce=None)
     assert response.status_code == 400
     assert response.headers["Content-Type"].startswith("text/html")
-    assert "A nonce has to be sent together with openid" in response.text
+    assert "The scope openid needs a nonce" in response.text
     assert "invalid_request" in response.text
 
 
@@ -97,18 +97,18 @@ def test_a_browser_reads_the_same_refusal_as_a_page(sandbox):
         ({"max_age": "soon"}, "invalid_request"),
     ],
 )
-def test_a_trusted_client_is_told_what_is_wrong_at_its_redirect_uri(sandbox, parameters, error):
+def test_other_errors_are_sent_to_the_redirect_uri(sandbox, parameters, error):
     response = ask(sandbox, state="kept", **parameters)
     assert response.status_code == 303
     assert response.headers["Location"].startswith(sandbox.redirect_uri + "?")
-    assert carried(response)["error"] == error
-    assert carried(response)["state"] == "kept"
+    assert parameters_of(response)["error"] == error
+    assert parameters_of(response)["state"] == "kept"
 
 
 def test_pkce_is_optional_until_the_switch_requires_it(sandbox):
     assert ask(sandbox).status_code == 307
     sandbox.control("switches", require_pkce="yes")
-    assert carried(ask(sandbox))["error"] == "invalid_request"
+    assert parameters_of(ask(sandbox))["error"] == "invalid_request"
 
 
 def test_the_browser_is_sent_to_the_sign_in_page_with_307(sandbox):
@@ -117,15 +117,15 @@ def test_the_browser_is_sent_to_the_sign_in_page_with_307(sandbox):
     assert response.headers["Location"].startswith("/sign-in?")
 
 
-def test_allowing_brings_a_code_and_the_state_back_with_303(sandbox):
+def test_consent_redirects_with_code_and_state_and_status_303(sandbox):
     browser = new_browser()
     page = browser.get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters(state="a b&c=d/ñ"))
     browser.post(page.url, data=[*hidden_fields(page.text), ("sub", LUCIA)], allow_redirects=False)
     page = browser.get(page.url.replace("/sign-in?", "/consent?"))
     response = browser.post(page.url, data=[*hidden_fields(page.text), ("answer", "allow")], allow_redirects=False)
     assert response.status_code == 303
-    assert set(carried(response)) == {"code", "state"}
-    assert carried(response)["state"] == "a b&c=d/ñ"
+    assert set(parameters_of(response)) == {"code", "state"}
+    assert parameters_of(response)["state"] == "a b&c=d/ñ"
 
 
 def test_the_redirect_status_can_be_the_older_one(sandbox):
@@ -133,7 +133,7 @@ def test_the_redirect_status_can_be_the_older_one(sandbox):
     assert ask(sandbox, prompt="none").status_code == 302
 
 
-def test_denying_brings_access_denied_to_the_client(sandbox):
+def test_denied_consent_is_access_denied(sandbox):
     reached = sandbox.sign_in(answer="deny")
     assert reached["error"] == "access_denied"
     assert "code" not in reached
@@ -147,7 +147,7 @@ def test_a_redirect_uri_with_a_query_keeps_it(sandbox):
     assert sandbox.token(**form).status_code == 200
 
 
-def test_fragment_mode_puts_the_answer_behind_the_hash(sandbox):
+def test_fragment_mode_puts_the_response_into_the_fragment(sandbox):
     response = ask(sandbox, response_mode="fragment", prompt="none")
     parts = urlsplit(response.headers["Location"])
     assert parts.query == ""
@@ -155,7 +155,7 @@ def test_fragment_mode_puts_the_answer_behind_the_hash(sandbox):
     assert "access_token" in sandbox.sign_in(response_mode="fragment")
 
 
-def test_form_post_mode_answers_200_with_a_form_that_needs_no_script(sandbox):
+def test_form_post_mode_returns_200_with_a_form_that_needs_no_script(sandbox):
     response = ask(sandbox, response_mode="form_post", prompt="none", state='"><script>')
     assert response.status_code == 200
     assert f'action="{sandbox.redirect_uri}"' in response.text
@@ -202,17 +202,17 @@ def test_max_age_asks_again_only_when_the_sign_in_is_too_old(sandbox):
 def test_prompt_none_succeeds_only_with_remembered_consent(sandbox):
     browser = new_browser()
     sandbox.sign_in(scopes="openid email profile", browser=browser)
-    assert carried(ask(sandbox, browser, scopes="openid email", prompt="none"))["error"] == "consent_required"
+    assert parameters_of(ask(sandbox, browser, scopes="openid email", prompt="none"))["error"] == "consent_required"
     sandbox.control("switches", consent="remember")
-    assert "code" in carried(ask(sandbox, browser, scopes="openid email", prompt="none"))
-    assert carried(ask(sandbox, browser, scopes=ALL_SCOPES, prompt="none"))["error"] == "consent_required"
+    assert "code" in parameters_of(ask(sandbox, browser, scopes="openid email", prompt="none"))
+    assert parameters_of(ask(sandbox, browser, scopes=ALL_SCOPES, prompt="none"))["error"] == "consent_required"
 
 
-def test_remembered_consent_is_forgotten_when_the_grant_ends(sandbox):
+def test_remembered_consent_ends_with_the_grant(sandbox):
     sandbox.control("switches", consent="remember")
     browser = new_browser()
     sandbox.sign_in(scopes="openid", browser=browser)
-    assert "code" in carried(ask(sandbox, browser, scopes="openid"))
+    assert "code" in parameters_of(ask(sandbox, browser, scopes="openid"))
     assert ask(sandbox, browser, scopes="openid", prompt="consent").headers["Location"].startswith("/consent?")
     sandbox.control("revoke", sub=LUCIA)
     assert ask(sandbox, browser, scopes="openid").headers["Location"].startswith("/consent?")
@@ -226,7 +226,7 @@ def test_a_login_hint_puts_that_person_first(sandbox):
     assert page.text.index(LUCIA) < page.text.index(NADIA)
 
 
-def test_a_hint_at_somebody_else_offers_to_change_person(sandbox):
+def test_a_login_hint_for_another_account_leads_to_the_sign_in_page(sandbox):
     browser = new_browser()
     sandbox.sign_in(LUCIA, browser=browser)
     assert ask(sandbox, browser, login_hint=SAMUEL).headers["Location"].startswith("/sign-in?")
@@ -241,13 +241,13 @@ def test_only_the_companies_that_were_ticked_are_shared(sandbox):
     assert sandbox.get(f"/api/v1/me/legal-entities/{REEF}", tokens["access_token"]).status_code == 404
 
 
-def test_a_company_that_the_person_does_not_represent_cannot_be_picked(sandbox):
+def test_a_company_that_the_person_does_not_represent_cannot_be_shared(sandbox):
     tokens = sandbox.sign_in(SAMUEL, entities=[KITES, REEF])
     listed = sandbox.get("/api/v1/me/legal-entities", tokens["access_token"]).json()["data"]
     assert [company["id"] for company in listed] == [KITES]
 
 
-def test_consenting_again_replaces_the_pick_and_consenting_without_entities_keeps_it(sandbox):
+def test_new_consent_replaces_the_shared_companies_only_if_it_asks_for_companies(sandbox):
     token = sandbox.sign_in(entities=[KITES])["access_token"]
     again = sandbox.sign_in(entities=[])["access_token"]
     assert sandbox.get("/api/v1/me/legal-entities", again).json() == {"data": []}
@@ -258,7 +258,7 @@ def test_consenting_again_replaces_the_pick_and_consenting_without_entities_keep
 
 
 def test_consent_cannot_be_given_from_another_site(sandbox):
-    """The form's token is missing, as it would be in a forged request."""
+    """A forged request has no CSRF token."""
     browser = new_browser()
     sandbox.sign_in(browser=browser)
     response = browser.post(f"{sandbox.url}/consent", params=sandbox.authorize_parameters(), data={"answer": "allow"})
@@ -267,11 +267,11 @@ def test_consent_cannot_be_given_from_another_site(sandbox):
 
 def test_a_client_may_be_limited_to_some_scopes():
     with SandboxProcess(allowed_scope=["openid", "email"]) as sandbox:
-        assert carried(ask(sandbox, scopes="openid email profile"))["error"] == "invalid_scope"
+        assert parameters_of(ask(sandbox, scopes="openid email profile"))["error"] == "invalid_scope"
         assert sandbox.sign_in(scopes="openid email")["scope"] == "openid email"
 
 
-def test_the_verifier_travels_as_its_challenge(sandbox):
+def test_the_verifier_of_the_challenge_is_accepted(sandbox):
     verifier = "v" * 43
     parameters = sandbox.authorize_parameters(code_challenge=challenge(verifier), code_challenge_method="S256")
     code = sandbox.walk(parameters)["code"]

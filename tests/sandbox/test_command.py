@@ -1,4 +1,4 @@
-"""The command: what it prints, what it keeps, how it ends, and what it refuses."""
+"""Tests of the command: arguments, output, stored data, signals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(*arguments, module="django_eprospera.sandbox", **more):
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, **more)
 
 
-def test_it_prints_what_a_client_needs_and_never_a_secret_of_ones_own():
+def test_it_prints_the_client_settings_but_not_a_given_secret():
     with SandboxProcess(client_secret="a-secret-of-my-own") as sandbox:
         printed = "".join(sandbox.output)
     assert sandbox.client_id in printed
@@ -28,14 +28,19 @@ def test_it_prints_what_a_client_needs_and_never_a_secret_of_ones_own():
     assert "a-secret-of-my-own" not in printed
 
 
-def test_by_default_a_site_on_port_8000_may_call_itself_localhost_or_127_0_0_1():
+def test_by_default_a_site_on_port_8000_can_use_localhost_or_127_0_0_1():
     with SandboxProcess(redirect_uris=()) as sandbox:
         sandbox.redirect_uris = [f"http://{host}:8000/complete/eprospera/" for host in ("localhost", "127.0.0.1")]
         for uri in sandbox.redirect_uris:
             assert "code" in sandbox.walk(sandbox.authorize_parameters(redirect_uri=uri))
 
 
-def test_a_taken_port_is_one_clear_line_and_code_2():
+def test_a_secret_may_begin_with_a_dash():
+    with SandboxProcess(client_secret="-secret") as sandbox:
+        assert sandbox.refresh("rt_unknown").json() == {"error": "invalid_grant"}
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_2():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -58,14 +63,14 @@ def test_a_taken_port_is_one_clear_line_and_code_2():
         (["--data-dir", "/dev/null/x"], "--data-dir"),
     ],
 )
-def test_arguments_that_make_no_sense_are_named(arguments, word):
+def test_invalid_arguments_are_named(arguments, word):
     result = run(*arguments)
     assert result.returncode == 2
     assert word in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
 
 
-def test_without_a_data_dir_everything_is_forgotten(tmp_path):
+def test_without_a_data_dir_all_files_are_deleted(tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "django_eprospera.sandbox", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True, encoding="utf-8")
@@ -99,7 +104,7 @@ def test_a_client_that_is_no_longer_registered_is_unknown(tmp_path):
         assert sandbox.refresh(tokens["refresh_token"]).json() == {"error": "invalid_client"}
 
 
-def test_a_data_dir_of_another_layout_is_refused(tmp_path):
+def test_a_data_dir_of_another_version_is_refused(tmp_path):
     (tmp_path / "layout").write_text("0")
     result = run("--port", "0", "--data-dir", str(tmp_path))
     assert result.returncode == 2
@@ -113,7 +118,7 @@ def test_the_files_of_a_data_dir_are_for_their_owner_only(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_quietly(number):
+def test_a_signal_stops_it_without_a_traceback(number):
     sandbox = SandboxProcess().start()
     sandbox.process.send_signal(number)
     assert sandbox.process.wait(20) == 0
@@ -130,7 +135,7 @@ def test_the_issuer_can_be_another_origin():
     assert metadata["token_endpoint"] == "https://id.example.test/api/oauth/token"
 
 
-def test_listening_beyond_this_machine_prints_a_warning_and_keeps_the_control_api_here():
+def test_listening_on_other_interfaces_prints_a_warning():
     with SandboxProcess(host="0.0.0.0") as sandbox:
         assert any("Warning" in line and "0.0.0.0" in line for line in sandbox.output)
         assert sandbox.control("health")["status"] == "ok"
@@ -149,7 +154,7 @@ def test_requests_are_logged_without_their_secrets():
         assert secret not in printed
 
 
-def test_two_sandboxes_on_one_machine_do_not_know_each_other():
+def test_two_sandboxes_on_one_machine_share_nothing():
     with SandboxProcess() as one, SandboxProcess() as other:
         browser = new_browser()
         tokens = one.sign_in(browser=browser)
@@ -158,7 +163,7 @@ def test_two_sandboxes_on_one_machine_do_not_know_each_other():
         assert one.get("/.well-known/jwks.json").json() != other.get("/.well-known/jwks.json").json()
 
 
-def test_the_management_command_runs_it_as_a_child_and_passes_signals_on():
+def test_the_management_command_forwards_signals_to_its_child():
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
     command = [sys.executable, "-m", "django", "eprospera_sandbox", "--port", "0", "--client-id", "from-manage"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True, encoding="utf-8")
@@ -177,7 +182,7 @@ def test_the_management_command_runs_it_as_a_child_and_passes_signals_on():
         requests.get(url)
 
 
-def test_the_management_command_hands_back_the_childs_exit_code():
+def test_the_management_command_returns_the_exit_code_of_its_child():
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
     result = run("eprospera_sandbox", "--refresh-reuse", "maybe", module="django", env=environment)
     assert result.returncode == 2

@@ -1,4 +1,4 @@
-"""The control API: faults, lies, changes and counters."""
+"""Tests of the control API: faults, tampering, changes and counters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_counters_by_path_status_and_grant(sandbox):
     assert sandbox.control("stats")["counters"] == {}
 
 
-def test_a_fault_takes_the_place_of_so_many_answers(sandbox):
+def test_a_fault_replaces_the_given_number_of_responses(sandbox):
     token = sandbox.mint()[0]["access_token"]
     sandbox.fault(PERSON, status=429, body='{"error": "Rate limit exceeded"}', headers={"X-Kind": "fault"}, times=2)
     answers = [sandbox.get(PERSON, token) for _ in range(3)]
@@ -48,7 +48,7 @@ def test_a_fault_takes_the_place_of_so_many_answers(sandbox):
     assert "Retry-After" not in answers[0].headers
 
 
-def test_a_fault_lasts_until_it_is_cleared_and_may_name_many_paths(sandbox):
+def test_a_fault_lasts_until_it_is_removed_and_can_match_many_paths(sandbox):
     sandbox.fault("/api/v1/me/*", status=500)
     token = sandbox.mint()[0]["access_token"]
     for path in (PERSON, f"{PERSON}/residency", "/api/v1/me/legal-entities"):
@@ -58,7 +58,7 @@ def test_a_fault_lasts_until_it_is_cleared_and_may_name_many_paths(sandbox):
     assert sandbox.get(PERSON, token).status_code == 200
 
 
-def test_a_fault_may_name_method_and_form(sandbox):
+def test_a_fault_can_match_method_and_form(sandbox):
     sandbox.fault("/api/oauth/token", method="POST", form={"grant_type": "refresh_token"}, status=503)
     tokens = sandbox.sign_in()
     assert sandbox.refresh(tokens["refresh_token"]).status_code == 503
@@ -66,7 +66,7 @@ def test_a_fault_may_name_method_and_form(sandbox):
     assert sandbox.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_an_answer_can_be_lost_after_the_request_was_carried_out(sandbox):
+def test_a_response_can_be_lost_after_the_request_was_processed(sandbox):
     tokens = sandbox.mint()[0]
     sandbox.fault("/api/oauth/token", drop=True, after=True, times=1)
     with pytest.raises(requests.ConnectionError):
@@ -75,7 +75,7 @@ def test_an_answer_can_be_lost_after_the_request_was_carried_out(sandbox):
     assert sandbox.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
-def test_a_connection_can_be_cut_before_anything_happens(sandbox):
+def test_a_connection_can_be_closed_before_the_request_is_processed(sandbox):
     tokens = sandbox.mint()[0]
     sandbox.fault("/api/oauth/token", drop=True, times=1)
     with pytest.raises(requests.ConnectionError):
@@ -83,14 +83,14 @@ def test_a_connection_can_be_cut_before_anything_happens(sandbox):
     assert sandbox.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_a_real_answer_can_be_late(sandbox):
+def test_a_response_can_be_delayed(sandbox):
     sandbox.fault(PERSON, delay=0.3, times=1)
     before = time.monotonic()
     assert sandbox.get(PERSON, sandbox.mint()[0]["access_token"]).status_code == 200
     assert time.monotonic() - before >= 0.3
 
 
-def test_an_answer_can_drip(sandbox):
+def test_a_response_can_be_sent_byte_by_byte(sandbox):
     sandbox.fault(PERSON, status=200, body="0123456789", drip=0.05, times=1)
     with requests.get(sandbox.url + PERSON, stream=True) as response:
         before = time.monotonic()
@@ -98,13 +98,13 @@ def test_an_answer_can_drip(sandbox):
     assert time.monotonic() - before >= 0.3
 
 
-def test_an_answer_can_be_large(sandbox):
+def test_a_response_can_be_large(sandbox):
     sandbox.fault(PERSON, status=200, body="x" * 1000, repeat=3000, times=1)
     assert len(sandbox.get(PERSON).content) == 3_000_000
 
 
 @pytest.mark.parametrize("body", [{"status": 500}, {"path": "x"}, {"path": "/x", "colour": "red"}])
-def test_a_fault_that_makes_no_sense_is_refused(sandbox, body):
+def test_an_invalid_fault_is_refused(sandbox, body):
     response = post(sandbox, "faults", json=body)
     assert response.status_code == 400
     assert response.json()["error"]
@@ -113,13 +113,13 @@ def test_a_fault_that_makes_no_sense_is_refused(sandbox, body):
 @pytest.mark.parametrize(
     "switches", [{"colour": "red"}, {"missing_scope_status": 402}, {"consent": True}, {"access_token_seconds": "9"}]
 )
-def test_a_switch_that_makes_no_sense_is_refused(sandbox, switches):
+def test_an_invalid_switch_is_refused(sandbox, switches):
     before = sandbox.control("switches")
     assert post(sandbox, "switches", json=switches).status_code == 400
     assert sandbox.control("switches") == before
 
 
-def test_switches_go_back_to_the_start(sandbox):
+def test_switches_can_be_reset(sandbox):
     assert sandbox.control("switches", access_token_seconds=7)["access_token_seconds"] == 7
     assert sandbox.sign_in()["expires_in"] == 7
     assert sandbox.control("switches", "DELETE")["access_token_seconds"] == 3600
@@ -144,7 +144,7 @@ def test_a_persona_can_be_changed_and_changed_back(sandbox):
     assert sandbox.get(PERSON, token).json()["surname"] == "Ejemplo"
 
 
-def test_a_persona_who_was_nobody_can_become_a_resident(sandbox):
+def test_a_persona_can_become_a_resident(sandbox):
     active = {
         "effectiveDate": "2026-11-01T00:00:00.000Z",
         "terminationDate": None,
@@ -156,7 +156,7 @@ def test_a_persona_who_was_nobody_can_become_a_resident(sandbox):
     assert sandbox.get(f"{PERSON}/residency", token).json()["activeResidency"] == active
 
 
-def test_minted_grants_are_like_those_from_the_front_door(sandbox):
+def test_minted_grants_work_like_those_of_a_sign_in(sandbox):
     minted = sandbox.mint(SAMUEL, count=40, access_token_expires_in=120)
     assert len({grant["access_token"] for grant in minted}) == len({grant["refresh_token"] for grant in minted}) == 40
     assert sandbox.get("/api/oauth/userinfo", minted[7]["access_token"]).json()["sub"] == SAMUEL
@@ -174,11 +174,11 @@ def test_minted_grants_are_like_those_from_the_front_door(sandbox):
         {"sub": LUCIA, "count": "many"},
     ],
 )
-def test_minting_nonsense_is_refused(sandbox, body):
+def test_invalid_grants_are_refused(sandbox, body):
     assert post(sandbox, "grants", json=body).status_code == 400
 
 
-def test_reset_forgets_everything_but_the_keys(sandbox):
+def test_reset_deletes_all_but_the_keys(sandbox):
     keys = sandbox.get("/.well-known/jwks.json").json()
     tokens = sandbox.sign_in()
     sandbox.control(f"personas/{LUCIA}", "POST", person=None)
@@ -191,13 +191,13 @@ def test_reset_forgets_everything_but_the_keys(sandbox):
     assert sandbox.get("/.well-known/jwks.json").json() == keys
 
 
-# Lies
+# Tampering
 
 
 @pytest.mark.parametrize(
     ("key", "algorithm"), [("own", "RS256"), ("foreign", "RS256"), ("none", "none"), ("public", "HS256")]
 )
-def test_id_tokens_can_be_signed_by_the_wrong_hand(sandbox, key, algorithm):
+def test_id_tokens_can_be_signed_with_a_wrong_key(sandbox, key, algorithm):
     sandbox.control("tamper", "POST", id_token={"key": key})
     token = sandbox.sign_in()["id_token"]
     assert jwt.get_unverified_header(token)["alg"] == algorithm
@@ -210,12 +210,12 @@ def test_id_tokens_can_be_signed_by_the_wrong_hand(sandbox, key, algorithm):
     assert verified is (key == "own")
 
 
-def test_claims_and_headers_can_be_changed_and_left_out(sandbox):
-    lies = {"claims": {"aud": "somebody-else", "nonce": None, "exp": 1}, "header": {"kid": None}}
+def test_claims_and_headers_can_be_changed_and_removed(sandbox):
+    changes = {"claims": {"aud": "somebody-else", "nonce": None, "exp": 1}, "header": {"kid": None}}
     sandbox.control(
         "tamper",
         "POST",
-        id_token=lies,
+        id_token=changes,
         token={"token_type": "MAC"},
         userinfo={"sub": SAMUEL},
         discovery={"issuer": "http://x"},
@@ -231,11 +231,11 @@ def test_claims_and_headers_can_be_changed_and_left_out(sandbox):
     assert sandbox.get("/.well-known/openid-configuration").json()["issuer"] == sandbox.url
 
 
-# Who may control
+# Access
 
 
 def test_a_web_page_cannot_control_the_sandbox(sandbox):
-    """A form, or text, is all that a page of another origin may send without asking first."""
+    """A page of another origin can send forms and text without a CORS preflight."""
     assert post(sandbox, "reset", data={"a": "b"}).status_code == 415
     assert post(sandbox, "reset", data="{}", headers={"Content-Type": "text/plain"}).status_code == 415
     assert requests.options(f"{sandbox.url}/_sandbox/reset").headers.get("Access-Control-Allow-Origin") is None
@@ -247,7 +247,7 @@ def test_a_foreign_host_name_is_refused(sandbox):
 
 
 @pytest.mark.parametrize("data", ["", "[]", "nonsense", '"text"'])
-def test_a_body_that_is_no_object_does_no_harm(sandbox, data):
+def test_a_body_that_is_no_object_is_refused(sandbox, data):
     response = post(sandbox, "switches", data=data, headers={"Content-Type": "application/json"})
     assert response.status_code == (200 if data == "" else 400)
 
@@ -266,7 +266,7 @@ def test_many_clients_at_once_are_served(sandbox):
     assert sandbox.control("stats")["refreshes"] == 60
 
 
-def test_a_client_that_says_nothing_blocks_nobody(sandbox):
+def test_idle_connections_do_not_block_others(sandbox):
     port = int(sandbox.url.rpartition(":")[2])
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
     try:

@@ -1,4 +1,4 @@
-"""What an access token opens: userinfo and the me/ endpoints, for every persona, in the shapes of the contract."""
+"""Tests of userinfo, the me/ endpoints and files, for each persona, against the schemas of the contract."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def body(sandbox, path, sub=LUCIA, scopes=ALL_SCOPES):
 
 
 @pytest.mark.parametrize("sub", PERSONAS)
-def test_every_answer_for_every_persona_conforms_to_the_contract(sandbox, sub):
+def test_every_response_for_every_persona_conforms_to_the_contract(sandbox, sub):
     assert conforms("Userinfo", body(sandbox, "/api/oauth/userinfo", sub))
     assert conforms("NaturalPerson", body(sandbox, PERSON, sub))
     assert conforms("Residency", body(sandbox, f"{PERSON}/residency", sub))
@@ -74,7 +74,7 @@ def test_metadata_keys_and_tokens_conform_to_the_contract(sandbox):
     assert conforms("Introspection", {"active": False})
 
 
-def test_the_metadata_names_every_path_of_the_contract_and_nothing_that_is_not_there(sandbox):
+def test_the_metadata_names_every_path_of_the_contract_and_each_of_them_exists(sandbox):
     metadata = sandbox.get("/.well-known/openid-configuration").json()
     assert metadata["issuer"] == sandbox.url
     paths = document()["paths"]
@@ -86,7 +86,7 @@ def test_the_metadata_names_every_path_of_the_contract_and_nothing_that_is_not_t
         assert sandbox.get(path.replace("{id}", KITES)).status_code != 404
 
 
-def test_the_personas_differ_in_what_matters(sandbox):
+def test_the_personas_are_different_cases(sandbox):
     residencies = {sub: body(sandbox, f"{PERSON}/residency", sub) for sub in PERSONAS}
     active = {sub: residency["activeResidency"] for sub, residency in residencies.items()}
     assert {each["residencyType"] for each in active.values() if each} == {
@@ -128,7 +128,7 @@ def test_the_list_has_the_seven_fields_and_the_detail_all(sandbox):
     assert len(sandbox.get(f"{ENTITIES}/{KITES}", token).json()["data"]) == 12
 
 
-def test_userinfo_gives_what_the_scopes_allow_by_get_and_post(sandbox):
+def test_userinfo_has_the_claims_of_the_scopes_by_get_and_post(sandbox):
     url = f"{sandbox.url}/api/oauth/userinfo"
     for scopes, names in {
         "openid": {"sub"},
@@ -149,7 +149,7 @@ def test_empty_claims_are_absent_or_null(sandbox):
 
 
 @pytest.mark.parametrize("path", ["/api/oauth/userinfo", *NEEDS])
-def test_without_a_good_token_nothing_opens(sandbox, path):
+def test_a_missing_or_invalid_token_is_401(sandbox, path):
     for headers in ({}, {"Authorization": "Basic abc"}, {"Authorization": "Bearer"}):
         response = requests.get(sandbox.url + path, headers=headers)
         assert (response.status_code, response.json()) == (401, {"error": "missing_token"})
@@ -186,7 +186,7 @@ def test_a_standard_key_is_refused(sandbox):
     assert response.json() == {"error": "Standard API keys are not supported on this endpoint"}
 
 
-def test_an_entity_that_is_not_shared_cannot_be_told_from_one_that_does_not_exist(sandbox):
+def test_an_entity_that_is_not_shared_looks_like_one_that_does_not_exist(sandbox):
     token = sandbox.mint(entities=[KITES])[0]["access_token"]
     for entity in (REEF, "00000000-0000-4000-8000-000000000000", "nonsense"):
         for suffix in ("", "/documents"):
@@ -206,7 +206,7 @@ def test_a_lost_representation_hides_the_entity_and_leaves_the_token(sandbox):
     assert sandbox.get(f"{ENTITIES}/{KITES}", token).status_code == 200
 
 
-def test_only_get_is_answered_on_me(sandbox):
+def test_me_accepts_get_only(sandbox):
     headers = {"Authorization": f"Bearer {sandbox.mint()[0]['access_token']}"}
     assert requests.post(sandbox.url + PERSON, headers=headers).status_code == 405
 

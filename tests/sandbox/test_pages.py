@@ -1,4 +1,4 @@
-"""The pages that a person sees: plain forms, one banner, two languages, nothing that runs."""
+"""Tests of the pages: forms, banner, languages, escaping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.sandbox_process import KITES, LUCIA, ROBIN, TEO, hidden_fields, new_b
 
 @pytest.fixture
 def pages(sandbox):
-    """The index, sign-in and consent pages and a refusal, as a browser gets them."""
+    """The index, sign-in, consent, error and form_post pages, as a browser gets them."""
     return lambda language="en", persona=LUCIA: every_page(sandbox, language, persona)
 
 
@@ -30,7 +30,7 @@ def every_page(sandbox, language, persona):
     return {"index": index, "sign_in": sign_in, "consent": consent, "refusal": refusal, "form_post": answer}
 
 
-def test_every_page_says_that_it_is_a_sandbox_in_the_browsers_language(pages):
+def test_every_page_has_the_banner_in_the_language_of_the_browser(pages):
     for language, banner in {
         "en": "This is a sandbox for tests.",
         "es-HN,es;q=0.9": "Esto es un entorno de pruebas.",
@@ -60,7 +60,7 @@ def test_pages_carry_no_script_and_forbid_it(pages):
         assert page.headers["Cache-Control"] == "no-store"
 
 
-def test_markup_in_names_is_shown_and_not_run(pages):
+def test_markup_in_names_is_escaped(pages):
     for name, page in pages(persona=ROBIN).items():
         assert "<script>alert" not in page.text, name
         assert "Script <b>" not in page.text, name
@@ -68,7 +68,7 @@ def test_markup_in_names_is_shown_and_not_run(pages):
     assert "Orchard &lt;script&gt;" in consent
 
 
-def test_every_company_has_a_box_that_is_ticked(pages):
+def test_every_company_has_a_checked_checkbox(pages):
     consent = pages()["consent"].text
     boxes = re.findall(r'<input type="checkbox" name="entity" value="[^"]+" checked>', consent)
     assert len(boxes) == 3
@@ -84,27 +84,27 @@ def test_without_an_entity_scope_nothing_is_offered_to_share(sandbox):
     assert 'name="entity"' not in page.text
 
 
-def test_the_consent_page_is_not_open_to_the_signed_out(sandbox):
+def test_the_consent_page_needs_a_signed_in_user(sandbox):
     response = new_browser().get(f"{sandbox.url}/consent", params=sandbox.authorize_parameters())
     assert "/sign-in?" in response.url
 
 
 @pytest.mark.parametrize("sub", ["", "nobody", "00000000-0000-4000-8000-000000000000"])
-def test_choosing_nobody_shows_the_page_again(sandbox, sub):
+def test_an_unknown_persona_shows_the_page_again(sandbox, sub):
     browser = new_browser()
     page = browser.get(f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters())
     page = browser.post(page.url, data=[*hidden_fields(page.text), ("sub", sub)])
-    assert "Please choose one of these people." in page.text
+    assert "Choose one of these people." in page.text
 
 
-def test_cookies_have_names_of_their_own(sandbox):
+def test_cookies_have_their_own_names(sandbox):
     browser = new_browser()
     sandbox.sign_in(browser=browser)
     assert {cookie.name for cookie in browser.cookies} == {"eprospera_sandbox_session", "eprospera_sandbox_csrf"}
     assert all(cookie.has_nonstandard_attr("HttpOnly") for cookie in browser.cookies)
 
 
-def test_the_index_explains_itself(sandbox):
+def test_the_index_page_documents_the_sandbox(sandbox):
     text = new_browser().get(sandbox.url + "/").text
     for words in (
         "/_sandbox/faults",

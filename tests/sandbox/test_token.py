@@ -1,4 +1,4 @@
-"""The token endpoint and its neighbours: client authentication, codes, rotation, reuse, revocation, introspection."""
+"""Tests of token, revoke and introspect: client authentication, codes, rotation, reuse, token claims."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_missing_fields_are_named(sandbox, form):
 # Codes
 
 
-def test_a_code_brings_tokens_for_what_was_asked(sandbox):
+def test_a_code_returns_tokens_for_the_requested_scopes(sandbox):
     tokens = sandbox.token(**code_form(sandbox, get_code(sandbox))).json()
     assert tokens["token_type"] == "Bearer"
     assert tokens["expires_in"] == 3600
@@ -129,7 +129,7 @@ def test_without_openid_there_is_no_id_token(sandbox):
     assert "id_token" not in sandbox.sign_in(scopes="email offline_access")
 
 
-def test_a_code_used_twice_ends_what_it_gave(sandbox):
+def test_reuse_of_a_code_ends_the_grant(sandbox):
     form = code_form(sandbox, get_code(sandbox))
     tokens = sandbox.token(**form).json()
     assert alive(sandbox, tokens["access_token"])
@@ -175,7 +175,7 @@ def test_each_refresh_rotates_the_refresh_token(sandbox):
         seen.add(tokens["refresh_token"])
 
 
-def test_the_access_token_before_a_refresh_stays_good(sandbox):
+def test_the_access_token_before_a_refresh_stays_valid(sandbox):
     tokens = sandbox.sign_in()
     sandbox.refresh(tokens["refresh_token"])
     assert alive(sandbox, tokens["access_token"])
@@ -218,7 +218,7 @@ def test_of_many_simultaneous_uses_exactly_one_succeeds(sandbox, reuse):
         won = [answer for answer in answers if answer.status_code == 200]
         assert len(won) == 1
         assert all(answer.json()["error"] == "invalid_grant" for answer in answers if answer not in won)
-        # The losers' reuse has ended the winner's grant, or has not.
+        # Reuse by the others has ended the grant, or has not.
         after = sandbox.refresh(won[0].json()["refresh_token"])
         assert after.status_code == (400 if reuse == "revoke" else 200)
 
@@ -277,7 +277,7 @@ def test_grants_revoked_at_the_portal_are_gone(sandbox):
     assert not alive(sandbox, tokens["access_token"])
 
 
-# What tokens say
+# Token claims
 
 
 def verified(sandbox, token, audience):
@@ -286,7 +286,7 @@ def verified(sandbox, token, audience):
     return jwt.decode(token, key, algorithms=["RS256"], audience=audience, issuer=sandbox.url)
 
 
-def test_the_id_token_can_be_verified_and_says_who_signed_in_and_when(sandbox):
+def test_the_id_token_can_be_verified_and_has_its_claims(sandbox):
     before = int(time.time())
     tokens = sandbox.sign_in()
     claims = verified(sandbox, tokens["id_token"], sandbox.client_id)
@@ -309,7 +309,7 @@ def test_a_refreshed_id_token_keeps_its_auth_time_and_has_no_nonce(sandbox):
     ]
 
 
-def test_id_tokens_can_carry_claims_or_stay_away_at_a_refresh(sandbox):
+def test_id_tokens_can_have_profile_claims_or_be_absent_at_a_refresh(sandbox):
     sandbox.control("switches", id_token_profile="claims", id_token_on_refresh="no")
     tokens = sandbox.sign_in()
     assert verified(sandbox, tokens["id_token"], sandbox.client_id)["email"] == "lucia.ejemplo@example.test"
@@ -324,7 +324,7 @@ def test_the_access_token_is_for_the_api_and_not_an_id_token(sandbox):
     assert claims["sub"] == LUCIA
 
 
-def test_a_rotated_key_signs_and_the_old_one_is_still_published(sandbox):
+def test_a_new_key_signs_and_the_older_one_is_still_published(sandbox):
     old = sandbox.sign_in()["id_token"]
     kid = sandbox.control("rotate-key")["kid"]
     new = sandbox.sign_in()["id_token"]
@@ -362,7 +362,7 @@ def test_revoking_an_access_token_leaves_the_refresh_token(sandbox, hint):
     assert sandbox.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_revoking_nonsense_is_fine_and_revoking_nothing_is_not(sandbox):
+def test_revoking_an_unknown_token_succeeds_and_a_missing_token_is_an_error(sandbox):
     assert sandbox.back_channel("revoke", token="nonsense").status_code == 200
     assert refused(sandbox.back_channel("revoke"), "invalid_request")
 
@@ -385,7 +385,7 @@ def test_introspection_of_a_refresh_token(sandbox):
     assert set(body) == {"active", "scope", "client_id", "username", "sub", "token_type", "exp", "iat"}
 
 
-def test_introspection_of_what_is_not_active_says_nothing_else(sandbox):
+def test_introspection_of_an_inactive_token_has_no_other_member(sandbox):
     tokens = sandbox.sign_in()
     used = tokens["refresh_token"]
     sandbox.refresh(used)
