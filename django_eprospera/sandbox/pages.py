@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -21,7 +19,7 @@ from django_eprospera.sandbox.options import Switches
 from django_eprospera.sandbox.personas import PERSONAS, Persona
 from django_eprospera.scopes import LABELS
 
-__all__ = ["bad_request", "consent", "csrf_failure", "index", "not_found", "server_error", "sign_in", "static"]
+__all__ = ["bad_request", "consent", "csrf_failure", "index", "not_found", "server_error", "sign_in"]
 
 
 def _card(persona: Persona) -> dict[str, Any]:
@@ -127,22 +125,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
     return render(
         request,
         "eprospera_sandbox/error.html",
-        {"body": body, "json": json.dumps(body, ensure_ascii=False)},
+        {"body": body},
         status=403,
-    )
-
-
-_STATIC = Path(__file__).parent / "static" / "eprospera_sandbox"
-_TYPES = {"style.css": "text/css", "submit.js": "text/javascript", "mark.svg": "image/svg+xml"}
-
-
-@require_safe
-def static(_request: HttpRequest, name: str) -> HttpResponse:
-    """Return the style sheet, the script of form_post, or the icon."""
-    if name not in _TYPES:
-        return JsonResponse({"error": "File not found"}, status=404)
-    return HttpResponse(
-        (_STATIC / name).read_bytes(), content_type=_TYPES[name], headers={"Cache-Control": "public, max-age=300"}
     )
 
 

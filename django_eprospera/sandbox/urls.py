@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from django.urls import path
+from django.views.static import serve
 
 from django_eprospera.sandbox import authorize, control, discovery, files, me, pages, token_views
+
+_STATIC = Path(__file__).parent / "static" / "eprospera_sandbox"
 
 urlpatterns = [
     # The provider (docs/provider.md#endpoints), deprecated aliases included
@@ -31,7 +36,7 @@ urlpatterns = [
     path("consent", pages.consent, name="consent"),
     path("pictures/<str:sub>.jpg", files.picture),
     path("files/<str:kind>/<str:name>", files.file),
-    path("static/<str:name>", pages.static, name="static"),
+    path("static/<str:path>", serve, {"document_root": _STATIC}, name="static"),
     # Control
     path("_sandbox/health", control.health),
     path("_sandbox/stats", control.stats),
