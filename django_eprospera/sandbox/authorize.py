@@ -8,6 +8,7 @@ do not mix.
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -100,6 +101,7 @@ def error_response(request: HttpRequest, error: AuthorizationError) -> HttpRespo
             "json": json.dumps(body),
             "unregistered": error.unregistered,
             "registered": state.options().redirect_uris,
+            "argument": shlex.quote(error.unregistered),
         }
         return render(request, "eprospera_sandbox/error.html", context, status=error.status)
     return JsonResponse(body, status=error.status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from html import escape
 
 import pytest
@@ -126,11 +127,11 @@ def test_style_and_mark_are_served_and_nothing_else(sandbox):
 
 
 def test_the_error_page_lists_the_registered_uris_and_how_to_add_one(sandbox):
-    asked = "http://127.0.0.1:9000/complete/eprospera/?<b>"
+    asked = "http://127.0.0.1:9000/complete/eprospera/?<b>;$(reboot)"
     page = new_browser().get(
         f"{sandbox.url}/api/oauth/authorize", params=sandbox.authorize_parameters(redirect_uri=asked), timeout=60
     )
     assert page.status_code == 400
     for uri in sandbox.redirect_uris:
         assert f"<code>{escape(uri)}</code>" in page.text
-    assert f"eprospera-sandbox --redirect-uri {escape(asked)}" in page.text
+    assert f"eprospera-sandbox --redirect-uri {escape(shlex.quote(asked))}" in page.text
