@@ -50,14 +50,15 @@ def sync_connection(connection_id: str) -> dict[str, Any]:
     if connection is None:
         return {}
     report = sync(connection)
-    return {"changed": report.changed, "failed": report.failed}
+    return {"changed": report.changed, "failed": report.failed, "receiver_errors": report.receiver_errors}
 
 
 @task()
 def sync_stale() -> dict[str, int]:
     """Sync a batch of connections whose cached answers are stale. Enqueue it from a scheduler, every few minutes."""
     reports = [report for _, report in sync_due()]
-    return {"synced": len(reports), "failed": sum(report.failed_entirely for report in reports)}
+    failed = sum(report.failed_entirely or bool(report.receiver_errors) for report in reports)
+    return {"synced": len(reports), "failed": failed}
 
 
 @task()

@@ -37,14 +37,15 @@ _RELATED = ("natural_person", "residency", "id_verification")
 class ConnectionAdmin(FactsAdmin):
     """Connections. The permission to change one allows to sync it, the permission to delete one to disconnect it."""
 
-    list_display = ("user", "subject", "standing", "access_until", "refresh_until", "last_sync")
-    list_filter = ("state", "state_cause")
+    list_display = ("user", "subject", "standing", "access_until", "refresh_until", "last_sync", "sync_error")
+    list_filter = ("state", "state_cause", ("sync_error", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     ordering: ClassVar[Any] = ("-signed_in_at",)
     actions = tuple(_ACTIONS)
     groups: ClassVar[Any] = (
         (_("Grant"), ("user", "issuer", "sub", "client_id", "state", "state_cause", "state_changed_at")),
         (_("Sign-in"), ("created_at", "signed_in_at", "auth_time", "used_at")),
+        (_("Sync"), ("sync_requested_at", "sync_error")),
         (_("Tokens"), ("access_token_expires_at", "refresh_token_expires_at", "generation")),
     )
 

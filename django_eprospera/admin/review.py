@@ -216,6 +216,9 @@ class ReviewAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "review": review,
             "facts": facts,
+            "sync_errors": sorted(
+                {grant.sync_error for grant in facts.connections if grant.sync_error} if facts else ()
+            ),
             "unmasked": unmasked,
             "form": form,
             "seen": facts_version(review, facts, findings),

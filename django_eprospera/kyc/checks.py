@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_eprospera import audit, documents, scopes
 from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.keys import keyring
-from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject, shown
+from django_eprospera.kyc.facts import EntityFacts, PersonFacts, full_name, person_subject, shown
 from django_eprospera.kyc.findings import UNREADABLE_WHY, Finding, Outcome
 from django_eprospera.models import Review, VerificationImage
 
@@ -183,7 +183,7 @@ def picture_files(facts: PersonFacts) -> Finding | None:
 
 
 def account_name(facts: PersonFacts) -> Finding | None:
-    account = _parts(facts.connection.user.get_full_name())
+    account = _parts(full_name(facts.connection.user))
     if facts.person is None or not account:
         return None
     person = _parts(facts.person.name or "")

@@ -17,7 +17,7 @@ from django_eprospera.errors import DecisionRefused
 from django_eprospera.keys import keyring
 from django_eprospera.kyc.affiliations import is_own_review
 from django_eprospera.kyc.checks import columns_of, run
-from django_eprospera.kyc.facts import EntityFacts, PersonFacts, facts_of, shown
+from django_eprospera.kyc.facts import EntityFacts, PersonFacts, facts_of, full_name, shown
 from django_eprospera.kyc.findings import Finding, Outcome
 from django_eprospera.kyc.reviews import evaluate_companies
 from django_eprospera.models import AuditEntry, Decision, Review
@@ -58,7 +58,8 @@ def needs_reason(outcome: Decision.Outcome, findings: Iterable[Finding]) -> bool
 
 def may_decide(reviewer: Any) -> bool:
     """Whether a user may decide reviews at all: nobody decides on what they may not see."""
-    return bool(reviewer.is_active and all(map(reviewer.has_perm, _PERMISSIONS)))
+    has_perms = getattr(reviewer, "has_perms", None)  # a user model may have no permissions
+    return bool(reviewer.is_active and callable(has_perms) and has_perms(_PERMISSIONS))
 
 
 def facts_version(review: Review, facts: PersonFacts | EntityFacts | None, findings: Iterable[Finding]) -> str:
@@ -147,7 +148,7 @@ def _store(
         review=review,
         outcome=outcome,
         reviewer=reviewer,
-        reviewer_name=reviewer.get_full_name() or reviewer.get_username(),
+        reviewer_name=full_name(reviewer) or reviewer.get_username(),
         reason=reason,
         evidence={
             "subject": review.subject,

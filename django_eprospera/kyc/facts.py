@@ -36,6 +36,7 @@ __all__ = [
     "entity_facts",
     "entity_subject",
     "facts_of",
+    "full_name",
     "is_readable",
     "person_facts",
     "person_subject",
@@ -79,13 +80,18 @@ class PersonFacts:
             "contact": _values(self.person, NaturalPerson.fact_names(identifies=False)),
             "residency": _values(self.residency, Residency.fact_names()),
             "identity_check_date": _values(self.verification, IdVerification.fact_names(identifies=False)),
-            "freshness": _freshness([self.connection]),
+            "freshness": _freshness(self.connections),
         }
 
     @property
     def files(self) -> tuple[VerificationImage, ...]:
         """The rows of the pictures."""
         return tuple(self.pictures.values())
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The connections that the facts come from."""
+        return (self.connection,)
 
 
 @dataclass(frozen=True)
@@ -110,14 +116,19 @@ class EntityFacts:
             "issuer": self.entity.issuer,
             "office": _values(self.entity, LegalEntity.fact_names(identifies=False)),
             "documents": [_values(document, (*EntityDocument.fact_names(), *_FILE)) for document in self.documents],
-            "shared_by": sorted(consent.connection.sub for consent in self.consents),
-            "freshness": _freshness([consent.connection for consent in self.consents]),
+            "shared_by": sorted(connection.sub for connection in self.connections),
+            "freshness": _freshness(self.connections),
         }
 
     @property
     def files(self) -> tuple[EntityDocument, ...]:
         """The rows of the documents."""
         return self.documents
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The connections that the facts come from."""
+        return tuple(consent.connection for consent in self.consents)
 
 
 def shown(facts: PersonFacts | EntityFacts | None) -> dict[str, Any]:
@@ -163,6 +174,12 @@ def entity_facts(entity: LegalEntity) -> EntityFacts:
         tuple(documents),
         stored=(*(_grant(consent.connection) for consent in consents), *map(_columns, (entity, *documents))),
     )
+
+
+def full_name(user: Any) -> str:
+    """Return the full name of a user; empty if the user model has none."""
+    method = getattr(user, "get_full_name", None)
+    return str(method() or "") if callable(method) else ""
 
 
 def facts_of(review: Review) -> PersonFacts | EntityFacts | None:
@@ -218,7 +235,7 @@ def _grant(connection: Connection) -> dict[str, Any]:
     return {name: getattr(connection, name) for name in names}
 
 
-def _freshness(connections: list[Connection]) -> list[dict[str, Any]]:
+def _freshness(connections: tuple[Connection, ...]) -> list[dict[str, Any]]:
     names = ("resource", "synced_at", "attempted_at", "error")
     return [
         {"sub": connection.sub, **{name: _value(state, name) for name in names}}

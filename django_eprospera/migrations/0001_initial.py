@@ -82,6 +82,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('used_at', models.DateTimeField(null=True, verbose_name='last used')),
                 ('sync_requested_at', models.DateTimeField(editable=False, null=True, verbose_name='sync last asked for')),
+                ('sync_error', models.CharField(blank=True, editable=False, help_text='Receivers of `facts_synced` that failed, with the type of the error. The log has the details.', max_length=255, verbose_name='error after the last sync')),
                 ('access_token', django_eprospera.fields.SealedTextField(editable=False, label='connection.access_token', null=True, secret=True, verbose_name='access token')),
                 ('access_token_expires_at', models.DateTimeField(editable=False, null=True, verbose_name='access token expires')),
                 ('refresh_token', django_eprospera.fields.SealedTextField(editable=False, label='connection.refresh_token', null=True, secret=True, verbose_name='refresh token')),

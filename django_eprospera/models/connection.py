@@ -49,6 +49,13 @@ class Connection(SealedModel):
     used_at = models.DateTimeField(_("last used"), null=True)
     # Claims the next sync, so that impatient clicks and several workers cost the provider one.
     sync_requested_at = models.DateTimeField(_("sync last asked for"), null=True, editable=False)
+    sync_error = models.CharField(
+        _("error after the last sync"),
+        max_length=255,
+        blank=True,
+        editable=False,
+        help_text=_("Receivers of `facts_synced` that failed, with the type of the error. The log has the details."),
+    )
 
     access_token = SealedTextField(
         _("access token"), label="connection.access_token", secret=True, null=True, editable=False

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 from social_core.exceptions import AuthConfigurationError, AuthProviderError, AuthResponseError
 from social_core.utils import http_error
@@ -37,6 +38,11 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
 
     name: ClassVar[str] = "eprospera"
     title: ClassVar[str] = "e-Próspera"
+
+    def get_user(self, user_id: Any) -> Any:
+        """Return the active user with a primary key, or None; unlike the base's, for models without a column `is_active`."""
+        user = get_user_model()._default_manager.filter(pk=user_id).first()  # noqa: SLF001 - Django's documented name
+        return user if user is not None and user.is_active else None
 
     def get_or_create_state(self) -> str:
         """A new state. The oldest of this browser's pending sign-ins make room, and some forgotten ones of others go."""

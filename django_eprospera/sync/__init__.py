@@ -50,11 +50,15 @@ _PULLS: Final[dict[str, _Pull]] = {
 
 @dataclass(slots=True)
 class SyncReport:
-    """Result of one sync, by resource: changed, failed (with a stable code), skipped (scope not granted)."""
+    """Result of one sync, by resource: changed, failed (with a stable code), skipped (scope not granted).
+
+    `receiver_errors` names receivers of `facts_synced` that raised, with the type of the error: `evaluate_reviews: KeyError`.
+    """
 
     changed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    receiver_errors: list[str] = field(default_factory=list)
     # Number of resources that were requested.
     asked: int = 0
 
@@ -69,7 +73,8 @@ def sync(connection: Connection, resources: Iterable[str] | None = None) -> Sync
     """Update the cached facts that the granted scopes allow: all, or those of the given `ResourceState.Resource` values.
 
     Does not raise for a failure of the provider: a resource that fails keeps its cached facts, and its `ResourceState` has the
-    error code. Do not call it inside a transaction, which would stay open during the requests. Sends `facts_synced`.
+    error code. Do not call it inside a transaction, which would stay open during the requests. Sends `facts_synced`; a receiver
+    that raises is recorded in the report and in `Connection.sync_error`.
     """
     report = SyncReport()
     current = Connection.objects.filter(pk=connection.pk).first()
@@ -83,8 +88,21 @@ def sync(connection: Connection, resources: Iterable[str] | None = None) -> Sync
     report.asked = len(asked)
     _pull(current, asked, report)
     logger.info("connection %s: synced, changed %s, failed %s", current.pk, report.changed, report.failed)
-    facts_synced.send_robust(Connection, connection=current, changed=report.changed, failed=list(report.failed))
+    _send_synced(current, report)
     return report
+
+
+def _send_synced(connection: Connection, report: SyncReport) -> None:
+    called = facts_synced.send_robust(
+        Connection, connection=connection, changed=report.changed, failed=list(report.failed)
+    )
+    for receiver, outcome in called:
+        if isinstance(outcome, Exception):  # which Django has logged
+            name = getattr(receiver, "__name__", type(receiver).__name__)
+            report.receiver_errors.append(f"{name}: {type(outcome).__name__}")
+    error = ", ".join(report.receiver_errors)[:255]
+    if error != connection.sync_error:
+        Connection.objects.filter(pk=connection.pk).update(sync_error=error)
 
 
 def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:

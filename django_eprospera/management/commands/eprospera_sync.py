@@ -36,16 +36,21 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=1000, help="At most this many connections (1000).")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        synced = partly = failed = 0
+        synced = partly = failed = broken = 0
         for pk, report in self._reports(options):
             synced += 1
             failed += report.failed_entirely
+            broken += bool(report.receiver_errors)
             partly += bool(report.failed) and not report.failed_entirely
             self._tell(pk, report, options["verbosity"])
         self.stdout.write(
             ngettext("%(count)d connection synced", "%(count)d connections synced", synced) % {"count": synced}
             + _(", %(partly)d of them in part, %(failed)d not at all.") % {"partly": partly, "failed": failed}
         )
+        if broken:
+            raise CommandError(
+                _("A receiver of facts_synced failed: reviews may not be up to date. The log has the details.")
+            )
         if failed:
             raise CommandError(_("Not everything could be fetched; the lines above say why."))
 
@@ -66,6 +71,8 @@ class Command(BaseCommand):
         return sync_each(found)
 
     def _tell(self, pk: uuid.UUID, report: SyncReport, verbosity: int) -> None:
+        for error in report.receiver_errors:
+            self.stderr.write(f"{pk}  {error}")
         if report.failed:
             why = ", ".join(f"{resource}: {code}" for resource, code in report.failed.items())
             self.stderr.write(f"{pk}  {why}")
