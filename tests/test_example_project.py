@@ -124,7 +124,7 @@ def test_demo_refuses_one_port_for_both(tmp_path):
     demo = DemoProcess(tmp_path / "home", port=port, sandbox_port=port).launch()
     said, _ = demo.process.communicate(timeout=60)
     assert demo.process.returncode == 2
-    assert "need a port each" in said
+    assert "must differ" in said
 
 
 def children_of(pid):
