@@ -6,14 +6,17 @@ PORT ?= 8000
 SANDBOX_PORT ?= 8001
 
 BIN := $(VENV)/bin
+# One process more than there are processors: many tests wait for a process of their own. Files run in the order of the collection.
+PARALLEL = -q -n $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-reset test lint types bench messages requirements clean help
+.PHONY: demo demo-reset test coverage lint types bench messages requirements clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         sandbox on http://localhost:$(SANDBOX_PORT), example site on http://localhost:$(PORT); Ctrl-C stops both"
 	@echo "make demo-reset   forget the demo's database, keys and files"
 	@echo "make test         the whole test suite, on SQLite (DATABASE_URL chooses another database)"
+	@echo "make coverage     the suite on SQLite, and on DATABASE_URL if that is given, with the branches it has taken"
 	@echo "make lint         ruff, and the check that imports point one way"
 	@echo "make types        mypy --strict"
 	@echo "make bench        the benchmarks"
@@ -28,7 +31,14 @@ demo-reset:
 	@rm -rf .demo && echo "The demo starts anew with the next 'make demo'."
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+coverage: $(VENV)/.test
+	@$(BIN)/coverage erase
+	@DATABASE_URL= $(BIN)/coverage run -m pytest $(PARALLEL)
+	@test -z "$$DATABASE_URL" || $(BIN)/coverage run -m pytest $(PARALLEL) -m "not browser"
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
@@ -58,7 +68,7 @@ $(VENV)/.test: requirements/test.txt
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1): a requirements file with hashes.

@@ -16,8 +16,11 @@ from tests import chromium
 from tests.sandbox_process import SandboxProcess
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Mark what drives a browser, and leave it out where there is none."""
+    """Mark the tests that drive a browser and leave them out where there is none; put the file that takes longest first."""
+    # Started last, it would run alone while the other processes have nothing left to do.
+    items.sort(key=lambda item: "tests/leaks/" not in item.path.as_posix())
     browser = [item for item in items if "tests/browser/" in item.path.as_posix()]
     for item in browser:
         item.add_marker("browser")

@@ -146,6 +146,8 @@ def _handler(wire):
                 self.send_header(name, value)
             if reply.content_type:
                 self.send_header("Content-Type", reply.content_type)
+            if reply.status >= 500:
+                self.send_header("Retry-After", "0")  # the client tries again as often as ever, and need not pause
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             self.wfile.write(reply.body)
