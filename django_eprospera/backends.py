@@ -7,7 +7,7 @@ Every failure becomes a page, and nothing is half stored.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -26,7 +26,6 @@ from django_eprospera import tokens
 from django_eprospera.conf import conf
 from django_eprospera.errors import SignInRefused
 from django_eprospera.models import Connection
-from django_eprospera.pipeline import GRANT, Grant
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.sign_in.callback import Callback
 from django_eprospera.sign_in.code_flow import Deadline, Proof, prove
@@ -34,12 +33,15 @@ from django_eprospera.sign_in.errors import CAUGHT, Again, error_page
 from django_eprospera.sign_in.next_url import safe_next
 from django_eprospera.sign_in.pending import PendingSignIn
 from django_eprospera.sign_in.recent import note_sign_in
+from django_eprospera.sign_in.sealed_grant import GRANT, seal_grant
 from django_eprospera.sign_in.social_backend import SocialBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponse
+
+    from django_eprospera.provider.id_token import IdToken
 
 __all__ = ["EprosperaOpenIdConnect"]
 
@@ -56,7 +58,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         """Made by python-social-auth for each request, and by Django to look for users."""
         super().__init__(strategy, redirect_uri=redirect_uri)
         self._pending: PendingSignIn | None = None
-        self._grant: Grant | None = None
+        self._id_token: IdToken | None = None
         self._new_association = False
         self._stage = "begin"
         request = getattr(self.strategy, "request", None)
@@ -158,10 +160,11 @@ class EprosperaOpenIdConnect(SocialBackend):
 
     def _response(self, proof: Proof) -> dict[str, Any]:
         """What the pipeline gets of the provider's answers: claims, and the grant sealed. Not a token in clear."""
-        token, granted = proof.id_token, proof.tokens
+        token, tokens = proof.id_token, proof.tokens
         self.id_token = {"iss": token.issuer, "sub": token.sub, "iat": token.issued_at, "auth_time": token.auth_time}
-        grant = Grant.of(granted, token, requested_scope=" ".join(self.get_scope()))
-        return {**asdict(proof.userinfo), GRANT: grant.seal(token.sub)}
+        # The verified ID token is not stored; an answer that names no scope granted the requested one.
+        scope = " ".join(self.get_scope()) if tokens.scope is None else tokens.scope
+        return {**asdict(proof.userinfo), GRANT: seal_grant(replace(tokens, scope=scope, id_token=None), token)}
 
     def _is_known(self, sub: str, user_id: str) -> bool:
         known = UserSocialAuth.get_social_auth(self.name, sub)
@@ -191,22 +194,22 @@ class EprosperaOpenIdConnect(SocialBackend):
 
         return self._guarded(go_on)
 
-    def signed_in(self, grant: Grant, *, new_association: bool) -> None:
-        """Our pipeline step has stored the connection."""
-        self._grant, self._new_association = grant, new_association
+    def signed_in(self, id_token: IdToken, *, new_association: bool) -> None:
+        """Called by `store_connection` when the connection is stored."""
+        self._id_token, self._new_association = id_token, new_association
 
     def _finish(self, outcome: Any) -> Any:
         if outcome is None:
             raise SignInRefused("authentication_disallowed", "pipeline")
-        request, grant = self._request, self._grant
-        if grant is not None and isinstance(outcome, get_user_model()):
+        request, id_token = self._request, self._id_token
+        if id_token is not None and isinstance(outcome, get_user_model()):
             # For `receivers`, which note it when Django has signed the user in and renewed the session.
-            request.eprospera_auth_time = grant.authenticated_at  # type: ignore[attr-defined]
+            request.eprospera_auth_time = id_token.auth_time  # type: ignore[attr-defined]
             if request.user.is_authenticated:
                 request.session.cycle_key()
                 if not self._new_association:
                     # An identity that was added just now proves nothing about whose account it is.
-                    note_sign_in(request, grant.authenticated_at)
+                    note_sign_in(request, id_token.auth_time)
         return outcome
 
     # Disconnect

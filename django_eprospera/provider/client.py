@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django_eprospera.errors import ConfigurationError, MalformedAnswer, NotFound, ProviderUnavailable, TokenRejected
 from django_eprospera.provider import grants
 from django_eprospera.provider.discovery import Discovery, discover, is_secure_url
-from django_eprospera.provider.grants import Credentials, TokenAnswer
+from django_eprospera.provider.grants import Credentials, Tokens
 from django_eprospera.provider.http import Answer, Limits, Retries, get_with_retries
 from django_eprospera.provider.payloads import (
     EntityDocument,
@@ -139,7 +139,24 @@ class Client:
     # The grant
 
     @forget_locals
-    def refresh(self, refresh_token: str, scope: str | None = None) -> TokenAnswer:
+    def exchange_code(self, code: str, *, redirect_uri: str, code_verifier: str) -> Tokens:
+        """Exchange an authorization code for tokens, by one request that is never repeated.
+
+        Raises InvalidGrant when the code is spent, expired or another client's, ClientRejected, ConfigurationError when
+        client id or secret is empty, ProviderUnavailable (AnswerLost and MalformedAnswer among its subclasses).
+        """
+        return grants.exchange_code(
+            self._endpoints().token_endpoint,
+            self._credentials,
+            code,
+            redirect_uri=redirect_uri,
+            code_verifier=code_verifier,
+            limits=self._limits,
+            session=self._session,
+        )
+
+    @forget_locals
+    def refresh(self, refresh_token: str, scope: str | None = None) -> Tokens:
         """Spend a refresh token, by one request that is never repeated. Store the new one before anything else.
 
         Raises InvalidGrant, ClientRejected, ProviderUnavailable (not spent, as far as is known) and AnswerLost (it may

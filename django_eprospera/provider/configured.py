@@ -1,19 +1,22 @@
-"""Which provider do the settings mean? The one place that makes an API client from them."""
+"""API clients as the settings configure them. No other module builds one."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import ConfigurationError
 from django_eprospera.provider.client import Client
-from django_eprospera.provider.http import Limits
+from django_eprospera.provider.http import Limits, Retries
 
 __all__ = ["client", "limits"]
 
 
-def client() -> Client:
-    """Return a client for the provider, id and secret of the settings.
+def client(*, deadline: float | None = None, retries: Retries | None = None) -> Client:
+    """Return a client for the provider, client ID and secret of the settings.
 
-    Raises ConfigurationError when `SOCIAL_AUTH_EPROSPERA_KEY` or `_SECRET` is missing.
+    Raises ConfigurationError for invalid settings, and when `SOCIAL_AUTH_EPROSPERA_KEY` or `_SECRET` is missing.
+    `deadline` (seconds) replaces EPROSPERA_DEADLINE.
     """
     if not conf.client_id or not conf.client_secret:
         raise ConfigurationError(
@@ -24,7 +27,8 @@ def client() -> Client:
         client_id=conf.client_id,
         client_secret=conf.client_secret,
         auth_method=conf.EPROSPERA_TOKEN_AUTH_METHOD,
-        limits=limits(),
+        limits=limits() if deadline is None else replace(limits(), deadline=deadline),
+        retries=retries,
     )
 
 

@@ -1,15 +1,17 @@
-"""How is a refresh token spent, and how is a token given back? The token and revocation endpoints. No models, no Django.
+"""The token and revocation endpoints: code exchange, refresh, revocation.
 
-Nothing here is ever sent twice: a rotating refresh token is spent by the first request, whether or not its answer arrives.
-Who refreshes, and when, is decided above.
+No request is repeated here: a code or a rotating refresh token is spent by the first request, whether or not its answer
+arrives. The caller decides when to refresh.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, urlsplit
 
@@ -21,13 +23,14 @@ from django_eprospera.provider.refusals import grant_refusal
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["AUTH_METHODS", "Credentials", "TokenAnswer", "refresh", "revoke"]
+__all__ = ["AUTH_METHODS", "Credentials", "Tokens", "exchange_code", "refresh", "revoke"]
 
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post")
 # A JWT with many claims, and below what servers take in one header.
 _MAX_TOKEN: Final = 16_384
 _ASSUMED_LIFETIME: Final = 3600
 _LONGEST_LIFETIME: Final = 86_400 * 366
+_TIMES: Final = ("asked_at", "expires_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +62,78 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenAnswer:
-    """What the token endpoint hands out (docs/provider.md#token); `expires_in` in seconds from now.
+class Tokens:
+    """The tokens of one answer of the token endpoint (docs/provider.md#token), from the exchange to the stored connection.
 
-    No `refresh_token`: the old one stays good. No `scope`: what was asked for.
+    `asked_at` is when they were asked for, `expires_at` when the access token ends. `refresh_token` is None when the former
+    one stays valid, `scope` is None when it is the requested one.
     """
 
     access_token: str = field(repr=False)
-    expires_in: int
     refresh_token: str | None = field(repr=False)
-    scope: str | None
     id_token: str | None = field(repr=False)
+    scope: str | None
+    asked_at: datetime
+    expires_at: datetime
 
     @classmethod
-    def from_json(cls, value: Any) -> TokenAnswer:
-        """Strict about tokens, lenient about the rest: refusing the answer would lose a refresh token that was rotated."""
-        reader = Reader(value, "TokenAnswer")
+    def from_json(cls, value: Any, asked_at: datetime) -> Tokens:
+        """Return the tokens of an answer. Raises MalformedAnswer.
+
+        Strict about tokens, lenient about the rest: refusing the answer would lose a refresh token that was rotated.
+        """
+        reader = Reader(value, "Tokens")
         if reader.required_text("token_type").lower() != "bearer":
-            raise MalformedAnswer("read", "TokenAnswer", "wrong_format", advice="token_type has to be Bearer.")
+            raise MalformedAnswer("read", "Tokens", "wrong_format", advice="token_type must be Bearer.")
         return cls(
             access_token=_token(reader, "access_token", required=True) or "",
-            expires_in=_lifetime(value.get("expires_in")),
             refresh_token=_token(reader, "refresh_token"),
-            scope=reader.text("scope", 4000),
             id_token=_token(reader, "id_token"),
+            scope=reader.text("scope", 4000),
+            asked_at=asked_at,
+            expires_at=asked_at + timedelta(seconds=_lifetime(value.get("expires_in"))),
         )
+
+    def dump(self) -> str:
+        """Return the tokens as text, in clear: seal it before it is kept anywhere."""
+        values = asdict(self)
+        return json.dumps({**values, **{name: values[name].timestamp() for name in _TIMES}})
+
+    @classmethod
+    def load(cls, text: str | bytes) -> Tokens:
+        """Return what `dump` wrote. Raises ValueError and TypeError for anything else."""
+        values = json.loads(text)
+        return cls(**{**values, **{name: datetime.fromtimestamp(values[name], UTC) for name in _TIMES}})
+
+
+def exchange_code(
+    endpoint: str,
+    credentials: Credentials,
+    code: str,
+    *,
+    redirect_uri: str,
+    code_verifier: str,
+    limits: Limits,
+    session: requests.Session | None = None,
+) -> Tokens:
+    """Exchange an authorization code for tokens, by one request.
+
+    Raises InvalidGrant when the code is spent, expired or another client's, ClientRejected, and ProviderUnavailable
+    (AnswerLost and MalformedAnswer among its subclasses).
+    """
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": code_verifier,
+    }
+    auth, form = credentials.authenticate(form)
+    asked_at = datetime.now(UTC)
+    path = _path(endpoint)
+    answer = call("POST", endpoint, limits=limits, path_template=path, form=form, auth=auth, session=session)
+    if answer.status != 200:
+        raise grant_refusal(answer)
+    return Tokens.from_json(answer.json(), asked_at)
 
 
 def refresh(
@@ -94,21 +144,22 @@ def refresh(
     limits: Limits,
     scope: str | None = None,
     session: requests.Session | None = None,
-) -> TokenAnswer:
-    """Spend a refresh token, once.
+) -> Tokens:
+    """Exchange a refresh token for new tokens, by one request.
 
     Raises InvalidGrant, ClientRejected, ProviderUnavailable when nothing was spent as far as the provider says, and
-    AnswerLost whenever it may have been: sent and not answered, or answered with 2xx and nonsense.
+    AnswerLost whenever it may have been: sent and not answered, or answered with 2xx and a body that cannot be read.
     """
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     if scope is not None:
         form["scope"] = scope
     auth, form = credentials.authenticate(form)
     path = _path(endpoint)
+    asked_at = datetime.now(UTC)
     try:
         answer = call("POST", endpoint, limits=limits, path_template=path, form=form, auth=auth, session=session)
         if answer.status == 200:
-            return TokenAnswer.from_json(answer.json())
+            return Tokens.from_json(answer.json(), asked_at)
         wrong = grant_refusal(answer)
         status: int | None = answer.status
     except MalformedAnswer as error:
@@ -128,7 +179,7 @@ def revoke(
     limits: Limits,
     session: requests.Session | None = None,
 ) -> None:
-    """Give a token back (RFC 7009); `hint` is `access_token` or `refresh_token`. A token that is dead already is fine.
+    """Revoke a token (RFC 7009); `hint` is `access_token` or `refresh_token`. A token that is inactive already is no error.
 
     Raises ClientRejected and ProviderUnavailable; after the latter it may be tried again.
     """
@@ -148,7 +199,7 @@ def _token(reader: Reader, name: str, *, required: bool = False) -> str | None:
     if not value:
         return None
     if not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise MalformedAnswer("read", "TokenAnswer", "wrong_format", advice=f"{name} has to be printable ASCII.")
+        raise MalformedAnswer("read", "Tokens", "wrong_format", advice=f"{name} must be printable ASCII.")
     return value
 
 

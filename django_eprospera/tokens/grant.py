@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from django_eprospera.provider.grants import TokenAnswer
+    from django_eprospera.provider.grants import Tokens
 
 __all__ = ["disconnect", "store_sign_in"]
 
@@ -32,7 +31,7 @@ def store_sign_in(
     user: User,
     issuer: str,
     sub: str,
-    answer: TokenAnswer,
+    tokens: Tokens,
     auth_time: datetime | None,
 ) -> Connection:
     """Keep the grant of a verified sign-in as the user's connection, in the caller's transaction.
@@ -51,13 +50,13 @@ def store_sign_in(
             raise OtherSubject("You are already connected with another e-Próspera account. Disconnect that one first.")
         connection = found[0] if found else Connection(user=user, issuer=issuer, sub=sub)
         connection.client_id = conf.client_id
-        connection.scope = answer.scope or ""
+        connection.scope = tokens.scope or ""
         connection.auth_time = auth_time
         connection.signed_in_at = connection.used_at = now
         if found:
             # The grant that this one replaces ends with the connection, at the latest.
             queue_tokens(alias, connection, refresh_token=_opened(connection), hold=True)
-        _take(connection, answer, now)
+        _take(connection, tokens, now)
         is_new = connection._state.adding
         # All fields, the tokens' too: this is one of the two places that write them.
         names = None if is_new else [field.name for field in connection._meta.concrete_fields if not field.primary_key]
@@ -74,12 +73,12 @@ def _opened(connection: Connection) -> str | None:
     return token
 
 
-def _take(connection: Connection, answer: TokenAnswer, now: datetime) -> None:
+def _take(connection: Connection, tokens: Tokens, now: datetime) -> None:
     values: dict[str, Any] = {
-        "access_token": answer.access_token,
-        "access_token_expires_at": now + timedelta(seconds=answer.expires_in),
-        "refresh_token": answer.refresh_token,
-        "refresh_token_expires_at": now + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if answer.refresh_token else None,
+        "access_token": tokens.access_token,
+        "access_token_expires_at": tokens.expires_at,
+        "refresh_token": tokens.refresh_token,
+        "refresh_token_expires_at": now + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if tokens.refresh_token else None,
         # A refresh of the old grant that is under way finds another generation and keeps its hands off.
         "generation": connection.generation + 1,
         "state": Connection.State.ACTIVE,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from django_eprospera.provider.grants import TokenAnswer
+    from django_eprospera.provider.grants import Tokens
 
 __all__ = ["IDLE", "claim", "give_up", "hand_out", "load", "pause", "release", "store"]
 
@@ -100,31 +100,29 @@ def _as_read(row: Connection, name: str) -> dict[str, Any]:
     return {f"{name}__isnull": True} if value is None else {name: value}
 
 
-def store(
-    alias: str, row: Connection, answer: TokenAnswer, expires: datetime, asked_at: datetime, *, keep_alive: bool
-) -> Connection | None:
+def store(alias: str, row: Connection, tokens: Tokens, *, keep_alive: bool) -> Connection | None:
     """Commit the new pair. It replaces only the pair that was spent for it, whoever holds the lease by now."""
     meta = Connection._meta
     values: dict[str, Any] = {
-        "access_token": meta.get_field("access_token").seal(answer.access_token, row),
-        "access_token_expires_at": expires,
+        "access_token": meta.get_field("access_token").seal(tokens.access_token, row),
+        "access_token_expires_at": tokens.expires_at,
         "generation": F("generation") + 1,
         **IDLE,
     }
-    if answer.refresh_token is not None:  # absent: the old one stays good (docs/provider.md#token)
-        values["refresh_token"] = meta.get_field("refresh_token").seal(answer.refresh_token, row)
-        values["refresh_token_expires_at"] = asked_at + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME
-    if answer.scope is not None:
-        values["scope"] = answer.scope
+    if tokens.refresh_token is not None:  # absent: the old one stays good (docs/provider.md#token)
+        values["refresh_token"] = meta.get_field("refresh_token").seal(tokens.refresh_token, row)
+        values["refresh_token_expires_at"] = tokens.asked_at + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME
+    if tokens.scope is not None:
+        values["scope"] = tokens.scope
     if not keep_alive:
-        values["used_at"] = asked_at
+        values["used_at"] = tokens.asked_at
     rows = _as_spent(alias, row).filter(state=Connection.State.ACTIVE)
     updated = _insist(alias, lambda: rows.update(**values))
     spool.drop(row)
     if not updated:
         # The connection was replaced by a sign-in, or disconnected, while we asked: what came back is to end with it.
         replaced = Connection.objects.using(alias).filter(pk=row.pk).exists()
-        queue_tokens(alias, row, refresh_token=answer.refresh_token, access_token=answer.access_token, hold=replaced)
+        queue_tokens(alias, row, refresh_token=tokens.refresh_token, access_token=tokens.access_token, hold=replaced)
         return None
     logger.info("connection %s: refreshed, generation %d", row.pk, row.generation + 1)
     return load(alias, row.pk)

@@ -13,6 +13,7 @@ import logging
 import random
 import time
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,11 +40,9 @@ from django_eprospera.scopes import OPENID
 from django_eprospera.tokens import durable, lease, spool
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django_eprospera.crypto import Secret
     from django_eprospera.provider.client import Client
-    from django_eprospera.provider.grants import TokenAnswer
+    from django_eprospera.provider.grants import Tokens
 
 __all__ = ["access_token", "renew"]
 
@@ -147,18 +146,16 @@ def _refresh(
     """Spend the refresh token and keep what comes back. None: the grant was replaced meanwhile, look again."""
     # Whether an earlier holder died or lost its answer: then the token may be spent already.
     uncertain = row.refresh_sent_at is not None
-    if uncertain and (found := spool.find(row)):
-        answer, asked_at = found
+    if uncertain and (tokens := spool.find(row)):
         logger.info("connection %s: a new token that its process could not commit is taken from the spool", row.pk)
-        return _keep(alias, row, client, keys, answer, asked_at, keep_alive=keep_alive)
+        return _keep(alias, row, client, keys, tokens, keep_alive=keep_alive)
     if row.refresh_token is None:
         lease.give_up(alias, row, _CAUSES.NO_REFRESH_TOKEN)
         return None
-    asked_at = timezone.now()
     try:
         with spool.ready(row) as keep:
-            answer = _ask(client, row)
-            keep(answer, asked_at)
+            tokens = _ask(client, row)
+            keep(tokens)
     except InvalidGrant:
         lease.give_up(alias, row, _CAUSES.ANSWER_LOST if uncertain else _CAUSES.INVALID_GRANT)
         return None
@@ -168,10 +165,10 @@ def _refresh(
     except ProviderUnavailable as error:
         unknown = isinstance(error, (AnswerLost, MalformedAnswer))
         raise lease.release(alias, row, holder, error, sent=uncertain or unknown) from None
-    return _keep(alias, row, client, keys, answer, asked_at, keep_alive=keep_alive)
+    return _keep(alias, row, client, keys, tokens, keep_alive=keep_alive)
 
 
-def _ask(client: Client, row: Connection) -> TokenAnswer:
+def _ask(client: Client, row: Connection) -> Tokens:
     """Send the refresh; repeat it within the budget while the provider says that it did nothing."""
     end = time.monotonic() + conf.EPROSPERA_REFRESH_BUDGET.total_seconds()
     pause = 0.2
@@ -189,30 +186,23 @@ def _ask(client: Client, row: Connection) -> TokenAnswer:
 
 
 def _keep(
-    alias: str,
-    row: Connection,
-    client: Client,
-    keys: key_sets.Keys,
-    answer: TokenAnswer,
-    asked_at: datetime,
-    *,
-    keep_alive: bool,
+    alias: str, row: Connection, client: Client, keys: key_sets.Keys, tokens: Tokens, *, keep_alive: bool
 ) -> Connection | None:
-    expires = asked_at + timedelta(seconds=answer.expires_in)
     verified = True
     try:
-        _verify(row, keys, answer, asked_at)
+        _verify(row, keys, tokens)
     except id_token.UnknownKey:
         # Signed with a key that is new to us. To fetch it takes time in which we could die: commit first, hand out later.
         verified = False
     except SignInRefused as error:
         _forged(alias, row, error)
         return None
-    stored = lease.store(alias, row, answer, expires if verified else asked_at, asked_at, keep_alive=keep_alive)
+    usable = tokens if verified else replace(tokens, expires_at=tokens.asked_at)
+    stored = lease.store(alias, row, usable, keep_alive=keep_alive)
     if stored is None or verified:
         return stored
     try:
-        _verify(row, key_sets.newer_keys(client, keys) or (), answer, asked_at)
+        _verify(row, key_sets.newer_keys(client, keys) or (), tokens)
     except SignInRefused as error:
         _forged(alias, stored, error)
         return None
@@ -223,21 +213,21 @@ def _keep(
         ) from None
     except ApiError as error:
         raise lease.pause(alias, stored, error) from None
-    return lease.hand_out(alias, stored, expires)
+    return lease.hand_out(alias, stored, tokens.expires_at)
 
 
-def _verify(row: Connection, keys: key_sets.Keys, answer: TokenAnswer, asked_at: datetime) -> None:
+def _verify(row: Connection, keys: key_sets.Keys, tokens: Tokens) -> None:
     """Is a refreshed ID token genuine, and of the same `iss`, `sub` and `aud`? (OpenID Connect Core 1.0, section 12.2)"""
-    if answer.id_token is None:
+    if tokens.id_token is None:
         return
     found, _ = id_token.verify(
-        answer.id_token,
+        tokens.id_token,
         keys,
         issuer=row.issuer,
         client_id=row.client_id,
-        access_token=answer.access_token,
+        access_token=tokens.access_token,
         # An answer from the spool is as old as it is: it is judged as of when it came.
-        now=min(time.time(), asked_at.timestamp() + _ARRIVES),
+        now=min(time.time(), tokens.asked_at.timestamp() + _ARRIVES),
         skew=conf.EPROSPERA_CLOCK_SKEW.total_seconds(),
         max_age=_FRESH,
     )

@@ -9,19 +9,16 @@ everything works as before, only without this net.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from django_eprospera.conf import conf
 from django_eprospera.crypto import DoesNotOpen
 from django_eprospera.keys import keyring
-from django_eprospera.provider.grants import TokenAnswer
+from django_eprospera.provider.grants import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +35,8 @@ _OLDEST: Final = 7 * 86_400
 
 
 @contextmanager
-def ready(row: Connection) -> Iterator[Callable[[TokenAnswer, datetime], None]]:
-    """Hand out the function that writes down what the provider answers to the refresh of this row, and when it was asked.
+def ready(row: Connection) -> Iterator[Callable[[Tokens], None]]:
+    """Hand out the function that writes down what the provider answers to the refresh of this row.
 
     Everything that can be done beforehand is done beforehand: the file is open before the refresh is sent.
     """
@@ -47,14 +44,13 @@ def ready(row: Connection) -> Iterator[Callable[[TokenAnswer, datetime], None]]:
     file = None if directory is None else _open(directory / _name(row))
     kept = False
 
-    def keep(answer: TokenAnswer, asked_at: datetime) -> None:
+    def keep(tokens: Tokens) -> None:
         nonlocal kept
         if file is not None:
             kept = True
-            text = json.dumps({**asdict(answer), "asked_at": asked_at.timestamp()})
             try:
                 # No fsync: the kernel keeps the write when the process dies, and a machine that dies takes more with it.
-                os.write(file, ring.seal(owner, text.encode()).encode())
+                os.write(file, ring.seal(owner, tokens.dump().encode()).encode())
             except OSError as error:
                 logger.warning("connection %s: nothing written to the spool: %s", row.pk, error.strerror)
 
@@ -69,8 +65,8 @@ def ready(row: Connection) -> Iterator[Callable[[TokenAnswer, datetime], None]]:
             os.close(file)
 
 
-def find(row: Connection) -> tuple[TokenAnswer, datetime] | None:
-    """Return the answer that was written down for this row as it is now, and when it was asked for; None without one."""
+def find(row: Connection) -> Tokens | None:
+    """Return the tokens that were written down for this row as it is now; None without."""
     directory = _directory()
     if directory is None:
         return None
@@ -79,9 +75,7 @@ def find(row: Connection) -> tuple[TokenAnswer, datetime] | None:
             text = keyring().open(_owner(row), file.read(_LARGEST).decode("ascii", "replace"))
     except (OSError, DoesNotOpen):
         return None
-    values = json.loads(text)
-    asked_at = datetime.fromtimestamp(values.pop("asked_at"), UTC)
-    return TokenAnswer(**values), asked_at
+    return Tokens.load(text)
 
 
 def drop(row: Connection) -> None:

@@ -5,6 +5,7 @@ import json
 import traceback
 import urllib.parse
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -304,7 +305,8 @@ class TestRefresh:
     def test_tokens_come_back(self):
         with token_provider(response(200, TOKENS)) as provider:
             tokens = refresh(provider)
-        assert (tokens.access_token, tokens.refresh_token, tokens.expires_in) == ("new", "rt_new", 3600)
+        assert (tokens.access_token, tokens.refresh_token) == ("new", "rt_new")
+        assert tokens.expires_at - tokens.asked_at == timedelta(hours=1)
 
     def test_basic_encodes_id_and_secret_and_leaves_them_out_of_the_body(self):
         with token_provider(response(200, TOKENS)) as provider:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from django_eprospera.errors import MalformedAnswer
 from django_eprospera.provider.discovery import Discovery
-from django_eprospera.provider.grants import TokenAnswer
+from django_eprospera.provider.grants import Tokens
 from django_eprospera.provider.payloads import (
     ActiveResidency,
     Address,
@@ -23,6 +23,7 @@ from django_eprospera.provider.payloads import (
     Userinfo,
 )
 
+ASKED_AT = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 ENTITY_ID = "3e1b5c77-91d0-4a3b-8f8e-2a6c0d9e4f10"
 HOME = Address(
     line1="Calle Inventada 12", line2=None, city="Roatan", state=None, postal_code="34101", country="Honduras"
@@ -184,8 +185,9 @@ class TestExamples:
         assert sparse == Userinfo.from_json(nulls)
 
     def test_tokens(self):
-        tokens = TokenAnswer.from_json(payload("token.with-refresh"))
-        assert (tokens.expires_in, tokens.refresh_token) == (3600, "rt_1f0c2b7d9a")
+        tokens = Tokens.from_json(payload("token.with-refresh"), ASKED_AT)
+        assert tokens.expires_at == ASKED_AT + dt.timedelta(hours=1)
+        assert tokens.refresh_token == "rt_1f0c2b7d9a"
         assert tokens.scope == "openid profile email offline_access"
         assert tokens.id_token.count(".") == 2
 
@@ -277,7 +279,7 @@ class TestDetails:
     )
     def test_a_strange_lifetime_does_not_lose_the_tokens(self, value, expected):
         answer = {"access_token": "a", "token_type": "bearer", "expires_in": value, "refresh_token": "r"}
-        assert TokenAnswer.from_json(answer).expires_in == expected
+        assert Tokens.from_json(answer, ASKED_AT).expires_at == ASKED_AT + dt.timedelta(seconds=expected)
 
     @pytest.mark.parametrize(
         "change",
@@ -295,10 +297,10 @@ class TestDetails:
     )
     def test_unusable_tokens_are_malformed(self, change):
         with pytest.raises(MalformedAnswer):
-            TokenAnswer.from_json({"access_token": "a", "token_type": "Bearer", **change})
+            Tokens.from_json({"access_token": "a", "token_type": "Bearer", **change}, ASKED_AT)
 
     def test_no_refresh_token_means_that_the_old_one_stays(self):
-        assert TokenAnswer.from_json({"access_token": "a", "token_type": "Bearer"}).refresh_token is None
+        assert Tokens.from_json({"access_token": "a", "token_type": "Bearer"}, ASKED_AT).refresh_token is None
 
 
 class TestNonsense:
@@ -340,7 +342,7 @@ class TestNonsense:
             LegalEntity.list_from_json,
             EntityDocument.list_from_json,
             Userinfo.from_json,
-            TokenAnswer.from_json,
+            lambda value: Tokens.from_json(value, ASKED_AT),
             lambda value: Discovery.from_json(value, "https://p.example"),
         ],
     )
@@ -367,8 +369,9 @@ class TestMasks:
             LegalEntity.from_json({"data": {"id": ENTITY_ID, "name": "CANARY"}}),
             EntityDocument.list_from_json({"data": [{"id": ENTITY_ID, "fileUrl": "https://x/?CANARY"}]}),
             Userinfo.from_json({"sub": "CANARY", "email": "CANARY"}),
-            TokenAnswer.from_json(
-                {"access_token": "CANARY", "token_type": "Bearer", "refresh_token": "CANARY", "id_token": "CANARY"}
+            Tokens.from_json(
+                {"access_token": "CANARY", "token_type": "Bearer", "refresh_token": "CANARY", "id_token": "CANARY"},
+                ASKED_AT,
             ),
         ],
         ids=lambda fact: type(fact).__name__,

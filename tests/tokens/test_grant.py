@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from django_eprospera.errors import GrantGone, OtherSubject
 from django_eprospera.models import AuditEntry, Connection, PendingRevocation
-from django_eprospera.provider.grants import TokenAnswer
+from django_eprospera.provider.grants import Tokens
 from django_eprospera.signals import revocation_pending, signed_in
 from django_eprospera.tokens import access_token, disconnect, revoke_pending, store_sign_in
 from tests.sandbox_process import ALL_SCOPES, LUCIA, SAMUEL
@@ -19,8 +19,8 @@ REVOKE = "/api/oauth/revoke"
 
 
 def sign_in(provider, user, sub=LUCIA):
-    answer = TokenAnswer.from_json(provider.mint(sub=sub)[0])
-    return store_sign_in(user=user, issuer=provider.url, sub=sub, answer=answer, auth_time=timezone.now())
+    tokens = Tokens.from_json(provider.mint(sub=sub)[0], timezone.now())
+    return store_sign_in(user=user, issuer=provider.url, sub=sub, tokens=tokens, auth_time=timezone.now())
 
 
 @pytest.fixture
@@ -88,9 +88,8 @@ class TestSigningIn:
         new = sign_in(provider, user)
         from django_eprospera.tokens import lease
 
-        answer = TokenAnswer.from_json(provider.refresh(connection.refresh_token).json())
-        now = timezone.now()
-        assert lease.store("default", holder, answer, now, now, keep_alive=False) is None
+        tokens = Tokens.from_json(provider.refresh(connection.refresh_token).json(), timezone.now())
+        assert lease.store("default", holder, tokens, keep_alive=False) is None
         assert Connection.objects.get().access_token == new.access_token
 
 

@@ -20,7 +20,7 @@ from django_eprospera.errors import (
     RefreshRefused,
 )
 from django_eprospera.models import Connection
-from django_eprospera.provider.grants import TokenAnswer
+from django_eprospera.provider.grants import Tokens
 from django_eprospera.signals import grant_lost
 from django_eprospera.tokens import access_token, keep_alive, spool, sweep_spool
 from tests.conftest import go
@@ -225,7 +225,7 @@ def test_a_torn_or_foreign_file_in_the_spool_is_not_found(provider, connect, set
     spool.find(other)  # makes the directory
     file = settings.EPROSPERA_SPOOL / f"{connection.pk}.0"
     with spool.ready(other) as keep:
-        keep(TokenAnswer("forged", 3600, "rt_forged", None, None), timezone.now())
+        keep(Tokens("forged", "rt_forged", None, None, timezone.now(), timezone.now()))
     for content in (b"", b"1.00000000.torn", (settings.EPROSPERA_SPOOL / f"{other.pk}.0").read_bytes()):
         file.write_bytes(content)
         assert spool.find(connection) is None
@@ -237,7 +237,7 @@ def test_old_files_are_swept_from_the_spool(provider, connect, settings, tmp_pat
     old, new = connect(), connect()
     for connection in (old, new):
         with spool.ready(connection) as keep:
-            keep(TokenAnswer("at", 3600, "rt", None, None), timezone.now())
+            keep(Tokens("at", "rt", None, None, timezone.now(), timezone.now()))
     os.utime(settings.EPROSPERA_SPOOL / f"{old.pk}.0", (0, 0))
     assert sweep_spool() == 1
     assert spool.find(old) is None
