@@ -1,8 +1,8 @@
-"""May this user pass, and if not, why? Local state only: no request ever waits for the provider. Decides nothing.
+"""Access rules for gates, evaluated on locally cached data. Everything that is not allowed is refused.
 
-Denies by default. Withdrawn consent stops at once: a grant that the provider ended, a scope that is no longer granted, a
-company that is no longer shared. That facts are old never closes a gate by itself, and neither does an access that ended for a
-technical reason; what closes it then are the facts themselves, such as the end of a residency.
+Withdrawn consent closes a gate at once: a grant that the provider ended, a scope that is no longer granted, a company that is
+no longer shared. Old facts, or a grant that ended for a technical reason, do not close a gate; what they say does, such as
+the end of a residency.
 """
 
 from __future__ import annotations
@@ -30,40 +30,46 @@ if TYPE_CHECKING:
 
 __all__ = ["Access", "AccessRefused", "connection", "entity", "entity_kyc", "kyc", "residency"]
 
-# What a new sign-in, with the right choices on the consent page, can mend.
-_MENDED_BY_SIGN_IN: Final = {"not_connected", "reauthorize", "not_shared", "entity_not_shared"}
+# Codes that a new sign-in can change, with the right choices on the consent page.
+_FIXED_BY_SIGN_IN: Final = {"not_connected", "reauthorize", "not_shared", "entity_not_shared"}
 
 _MESSAGES: Final[dict[str, _StrPromise]] = {
-    "ok": _("You may pass."),
+    "ok": _("You have access."),
     "anonymous": _("Sign in first."),
-    "inactive": _("This account is switched off. Ask whoever runs this site."),
+    "inactive": _("This account is deactivated. Contact the administrators of this site."),
     "not_connected": _("This account is not connected with e-Próspera. Sign in with e-Próspera to connect it."),
     "reauthorize": _("The access to your e-Próspera data has ended. Sign in with e-Próspera again."),
     "not_shared": _(
         "You did not share what this page asks for. Sign in with e-Próspera again and allow it on the consent page."
     ),
-    "on_its_way": _("Your data is on its way from e-Próspera. Try again in a moment."),
-    "unreadable": _("Your data cannot be read at the moment. Whoever runs this site has to look into it."),
-    "never_resident": _("This page is for residents of Próspera, and e-Próspera knows of no residency of yours."),
+    "on_its_way": _("Your data is being fetched from e-Próspera. Try again in a moment."),
+    "unreadable": _("Your data cannot be read at the moment. Contact the administrators of this site."),
+    "never_resident": _(
+        "This page is for residents of Próspera, and e-Próspera has no record of a residency of yours."
+    ),
     "residency_ended": _("This page is for residents of Próspera, and your residency has ended."),
-    "other_residency": _("Your kind of residency does not open this page."),
+    "other_residency": _("This page is for another type of residency than yours."),
     "kyc_waiting": _(
         "Your identity cannot be reviewed yet: something is missing at e-Próspera. Complete your profile and your identity "
-        "check there; the review begins by itself."
+        "check there. The review then starts automatically."
     ),
-    "kyc_pending": _("Your identity is being reviewed. There is nothing that you have to do; come back later."),
-    "kyc_rejected": _("Your identity was reviewed, and not approved. Ask whoever runs this site for the reason."),
+    "kyc_pending": _("Your identity is being reviewed. You do not have to do anything. Come back later."),
+    "kyc_rejected": _(
+        "Your identity was reviewed and not approved. Contact the administrators of this site for the reason."
+    ),
     "entity_not_shared": _(
         "You do not share this company with this site. Sign in with e-Próspera again and choose it on the consent page."
     ),
     "entity_waiting": _("This company cannot be reviewed yet: its data is not complete."),
-    "entity_pending": _("This company is being reviewed. There is nothing that you have to do; come back later."),
-    "entity_rejected": _("This company was reviewed, and not approved. Ask whoever runs this site for the reason."),
+    "entity_pending": _("This company is being reviewed. You do not have to do anything. Come back later."),
+    "entity_rejected": _(
+        "This company was reviewed and not approved. Contact the administrators of this site for the reason."
+    ),
 }
 
 
 class AccessRefused(PermissionDenied):
-    """A gate refused. Django answers it with its 403 page; `access` says why."""
+    """Access was refused; `access` has the reason. Django responds with its 403 page."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -72,23 +78,23 @@ class AccessRefused(PermissionDenied):
 
 @dataclass(frozen=True)
 class Access:
-    """A gate's answer: whether it opens, a stable word for why, and a sentence for the person."""
+    """Result of a gate: whether access is allowed, a stable code, and a message for the user."""
 
     allowed: bool
     code: str
 
     @property
     def message(self) -> str:
-        """Why, and what the person can do; holds no personal data."""
+        """The reason and the next step, without personal data."""
         return str(_MESSAGES[self.code])
 
     @property
-    def mended_by_sign_in(self) -> bool:
-        """Whether signing in with e-Próspera again can open the gate."""
-        return self.code in _MENDED_BY_SIGN_IN
+    def fixed_by_sign_in(self) -> bool:
+        """Whether a new sign-in with e-Próspera can give access."""
+        return self.code in _FIXED_BY_SIGN_IN
 
     def require(self) -> None:
-        """Raise AccessRefused unless the gate opens."""
+        """Raise AccessRefused unless access is allowed."""
         if not self.allowed:
             raise AccessRefused(self)
 
@@ -97,7 +103,7 @@ _OK: Final = Access(allowed=True, code="ok")
 
 
 def connection(user: User) -> Access:
-    """Whether the user is connected with e-Próspera, by a grant that has not ended."""
+    """Return whether the user is connected with e-Próspera, by a grant that has not ended."""
     if not user.is_authenticated:
         return _refused("anonymous")
     if not user.is_active:
@@ -111,7 +117,7 @@ def connection(user: User) -> Access:
 
 
 def residency(user: User, types: Collection[str] = ()) -> Access:
-    """Whether the user is a resident now; with `types`, with one of these residency types (docs/provider.md#me-answers)."""
+    """Return whether the user is a resident now, of one of `types` if any are given (docs/provider.md#me-answers)."""
     link, access = _link(user, ResourceState.Resource.RESIDENCY)
     if link is None:
         return access
@@ -130,13 +136,13 @@ def residency(user: User, types: Collection[str] = ()) -> Access:
 
 
 def kyc(user: User) -> Access:
-    """Whether a reviewer approved the person that the user is connected as."""
+    """Return whether a reviewer approved the person that the user is connected as."""
     access = connection(user)
     return _of_review(status_for(user), "kyc") if access.allowed else access
 
 
 def entity(user: User, company: LegalEntity) -> Access:
-    """Whether the user shares this company with the site now, and so may speak for it."""
+    """Return whether the user shares this company with the site now, and so may act for it."""
     link, access = _link(user, ResourceState.Resource.LEGAL_ENTITIES)
     if link is None:
         return access
@@ -145,7 +151,7 @@ def entity(user: User, company: LegalEntity) -> Access:
 
 
 def entity_kyc(user: User, company: LegalEntity) -> Access:
-    """Whether the user may speak for this company, and a reviewer approved it."""
+    """Return whether the user may act for this company, and a reviewer approved it."""
     access = entity(user, company)
     return _of_review(status_for_entity(user, company), "entity") if access.allowed else access
 
@@ -166,9 +172,9 @@ def _link(user: User, resource: str) -> tuple[Connection | None, Access]:
     return link, access
 
 
-def _of_review(review: Review | None, what: str) -> Access:
+def _of_review(review: Review | None, prefix: str) -> Access:
     if review is None:
         return _refused("on_its_way")
     if review.status == Review.Status.APPROVED:
         return _OK
-    return _refused(f"{what}_{review.status}")
+    return _refused(f"{prefix}_{review.status}")

@@ -1,4 +1,4 @@
-"""What a person lets the site use now: resources by granted scope, companies, and their documents. Reads local rows only."""
+"""What the user lets the site use now: resources by granted scope, companies, and their documents. Sends no request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 _RESOURCE = ResourceState.Resource
 
-# Which scope opens which resource (docs/provider.md#scopes).
+# The scope that each resource needs (docs/provider.md#scopes).
 SCOPES: Final[dict[str, str]] = {
     _RESOURCE.NATURAL_PERSON: scopes.PERSON_DETAILS_READ,
     _RESOURCE.RESIDENCY: scopes.PERSON_RESIDENCY_READ,
@@ -35,39 +35,39 @@ SCOPES: Final[dict[str, str]] = {
     _RESOURCE.ENTITY_DOCUMENTS: scopes.ENTITY_DOCUMENTS_READ,
 }
 
-# Causes of `reauthorize` that mean: consent is gone.
+# Causes of `reauthorize` that mean that the provider ended the grant.
 ENDED: Final = (Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT)
 
-# The code of a resource whose scope is gone; `attempted_at` is then when that was noticed.
+# Code of a resource whose scope is not granted any more; `attempted_at` is then when that was noticed.
 NOT_GRANTED: Final = "not_granted"
 
-# The code of a resource whose answer is stored, and whose files or details were not all requested yet.
+# Code of a resource whose answer is stored, and whose files or details were not all requested yet.
 UNFINISHED: Final = "unfinished"
 
 
 def is_granted(connection: Connection, resource: str) -> bool:
-    """Whether the person lets the site use the resource now. Cached facts of any other are not to be used.
+    """Return whether the site may use the cached facts of the resource now.
 
-    A scope that is no longer granted withdraws it, and so does a grant that the provider ended. A grant that merely needs a
-    new sign-in, because an answer was lost or no lasting access was given, does not.
+    Not if its scope is not granted, or the provider ended the grant. A grant that only needs a new sign-in, because an answer
+    was lost or no lasting access was given, still allows it.
     """
     return SCOPES[resource] in connection.scopes and not has_ended(connection)
 
 
 def has_ended(connection: Connection) -> bool:
-    """Whether the provider said that the grant is over, or not this person's."""
+    """Return whether the provider answered that the grant has ended, or belongs to another person."""
     return connection.state != Connection.State.ACTIVE and connection.state_cause in ENDED
 
 
 def connection_of(user: AbstractBaseUser | AnonymousUser) -> Connection | None:
-    """The user's connection; None for a stranger and for an inactive user."""
+    """Return the user's connection, or None for unauthenticated, inactive and unconnected users."""
     if not user.is_authenticated or not user.is_active:
         return None
     return Connection.objects.filter(user_id=user.pk).first()
 
 
 def readable_entities(user: AbstractBaseUser | AnonymousUser) -> QuerySet[LegalEntity]:
-    """The companies that the user shares with us now. None for a stranger, for an inactive user, without the scope."""
+    """Return the companies that the user shares now. Empty for unauthenticated and inactive users, and without the scope."""
     connection = connection_of(user)
     if connection is None or not is_granted(connection, _RESOURCE.LEGAL_ENTITIES):
         return LegalEntity.objects.none()
@@ -77,7 +77,7 @@ def readable_entities(user: AbstractBaseUser | AnonymousUser) -> QuerySet[LegalE
 def readable_documents(
     user: AbstractBaseUser | AnonymousUser, entity: LegalEntity | None = None
 ) -> QuerySet[EntityDocument]:
-    """The documents of `entity`, or of every company that the user shares with us now, if the scope for them is there too."""
+    """Return the documents of `entity`, or of all companies that the user shares now. Empty as in `readable_entities`."""
     connection = connection_of(user)
     if connection is None or not is_granted(connection, _RESOURCE.ENTITY_DOCUMENTS):
         return EntityDocument.objects.none()

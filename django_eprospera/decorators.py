@@ -1,6 +1,7 @@
-"""How does a view stand behind a gate? Thin wraps of `access`: anonymous people sign in, the others read why not.
+"""Decorators that restrict views, ordinary and `async`, by the rules of `access`.
 
-A refusal is the page `django_eprospera/gate_refused.html` with status 403. Ordinary and `async` views both work.
+Anonymous users are redirected to the sign-in page. A refused user gets `django_eprospera/gate_refused.html`, with status 403,
+which gives the reason and the next step.
 """
 
 from __future__ import annotations
@@ -45,19 +46,22 @@ def residency_required(view: None = None, *, types: Collection[str] = ()) -> Cal
 
 
 def residency_required(view: Any = None, *, types: Collection[str] = ()) -> Any:
-    """Open a view to residents only; with `types`, to these kinds of residents: `types=["Resident", "e-Resident"]`."""
+    """Decorator for views that checks that the user is a resident; of one of `types`, if given: `types=["Resident"]`.
+
+    Raises TypeError if `types` is a string.
+    """
     if isinstance(types, str):
-        raise TypeError("types is a list of kinds of residency, and not one text.")
-    kinds = frozenset(types)
+        raise TypeError(f"types must be a list of residency types, not the string {types!r}.")
+    allowed = frozenset(types)
 
     def gate(user: Any) -> access.Access:
-        return access.residency(user, kinds)
+        return access.residency(user, allowed)
 
-    return _behind(gate, view) if view else lambda later: _behind(gate, later)
+    return _behind(gate, view) if view else lambda inner: _behind(gate, inner)
 
 
 def kyc_required(view: View) -> View:
-    """Open a view to people whose KYC is approved."""
+    """Decorator for views that checks that the user's KYC is approved."""
     gated: View = _behind(access.kyc, view)
     return gated
 
@@ -65,10 +69,10 @@ def kyc_required(view: View) -> View:
 def recent_sign_in_required(
     view: Callable[Concatenate[HttpRequest, P], HttpResponseBase] | None = None, *, max_age: timedelta | None = None
 ) -> Any:
-    """Let a signed-in user pass who was at e-Próspera within `max_age` (EPROSPERA_RECENT_SIGN_IN); ask the others to.
+    """Decorator for views that checks that the user signed in at e-Próspera within `max_age` (EPROSPERA_RECENT_SIGN_IN).
 
-    `@recent_sign_in_required` or `@recent_sign_in_required(max_age=timedelta(minutes=1))`. A GET comes back to the same
-    address; a POST is not repeated: the person comes back to the page that it was sent from.
+    `@recent_sign_in_required` or `@recent_sign_in_required(max_age=timedelta(minutes=1))`. Other users are asked to sign in. A
+    GET then returns to the same URL; a POST is not repeated, but returns to the page that sent it.
     """
 
     def decorate(
@@ -86,7 +90,7 @@ def recent_sign_in_required(
 
 
 def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
-    """Answer a request that a gate refused: the way to sign in, or the page that says why."""
+    """Return the response to a refused request: a redirect to the sign-in page, or the 403 page with the reason."""
     if answer.code == "anonymous":
         return redirect_to_login(request.get_full_path())
     response = render(request, "django_eprospera/gate_refused.html", {"access": answer}, status=403)
@@ -95,7 +99,7 @@ def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
-    """Answer a request that needs a recent sign-in: a redirect to the page that asks for one."""
+    """Return a redirect to the page that asks for a recent sign-in."""
     is_safe_method = request.method in {"GET", "HEAD"}
     target = request.get_full_path() if is_safe_method else _page_before(request)
     if not request.user.is_authenticated:
@@ -110,21 +114,21 @@ def _behind(gate: Gate, view: Any) -> Any:
     if iscoroutinefunction(view):
 
         @wraps(view)
-        async def later(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            # The user is loaded, and the gate reads the database: both in a thread.
+        async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            # Loading the user and evaluating the gate both read the database.
             answer = await sync_to_async(lambda: gate(request.user))()
             if answer.allowed:
                 return await view(request, *args, **kwargs)
             return await sync_to_async(refuse)(request, answer)
 
-        return later
+        return async_view
 
     @wraps(view)
-    def now(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         answer = gate(request.user)
         return view(request, *args, **kwargs) if answer.allowed else refuse(request, answer)
 
-    return now
+    return sync_view
 
 
 def _page_before(request: HttpRequest) -> str:

@@ -1,7 +1,7 @@
-"""How does a file of the provider come into the storage, sealed, and out again? The only place that does either.
+"""Encrypted files of the provider: the only module that downloads, stores and decrypts them.
 
-The plain bytes are held in memory only, never in a temporary file. What lies in the storage opens with the right key, and
-only as the file of its own row. Nothing here knows HTTP requests of the site; who may see a file is the views' business.
+Plaintext is held in memory only, never in a temporary file. A stored file can be decrypted only as the file of its own row.
+Callers check who may see it.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ _FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp
 PICTURES: Final = frozenset(_FORMATS.values())
 _EXTENSIONS: Final = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", PDF: "pdf"}
 
-# A picture of a few kilobytes can unfold into gigabytes. No camera that photographs passports has more than this.
+# A picture of a few kilobytes can decode to gigabytes. No camera that photographs passports has more pixels than this.
 _MAX_PIXELS: Final = 40_000_000
 _ACCEPTED: Final[dict[type[StoredFile], frozenset[str]]] = {
     VerificationImage: PICTURES,
     EntityDocument: PICTURES | {PDF},
 }
-# A file is larger than an answer, and may take longer by this much.
-_PATIENCE: Final = 4
+# A file is larger than an answer and may take so many times longer.
+_DEADLINE_FACTOR: Final = 4
 
 
 def storage() -> Storage:
@@ -78,20 +78,21 @@ def storage() -> Storage:
 
 
 def owner_of(stored_file: StoredFile) -> bytes:
-    """Whose file it is, as sealed into every chunk: the model and the row's primary key."""
+    """Return the owner to which every chunk of the file is bound: the model and the row's primary key."""
     return f"file.{stored_file._meta.label_lower}\0{stored_file.pk}".encode()
 
 
 @forget_locals
 def fetch(stored_file: StoredFile, url: str, **described: Any) -> None:
-    """Download `url` into the row's file. `described` are fields that go with the new file, saved together with it.
+    """Download `url` and store it as the row's file. The fields in `described` are saved together with it.
 
-    Without credentials, https only (http for a sandbox on loopback), within EPROSPERA_MAX_FILE_BYTES and a deadline. Raises
-    DocumentError: then the row keeps the file it had, and the error's code.
+    The request has no credentials, uses https (http for a sandbox on loopback), and is limited by EPROSPERA_MAX_FILE_BYTES and
+    four times EPROSPERA_DEADLINE (docs/provider.md#me-answers). Raises DocumentError; the row then keeps its former file and
+    gets the error's code.
     """
     content = BytesIO()
     bounds = configured.limits()
-    bounds = replace(bounds, max_bytes=conf.EPROSPERA_MAX_FILE_BYTES, deadline=_PATIENCE * bounds.deadline)
+    bounds = replace(bounds, max_bytes=conf.EPROSPERA_MAX_FILE_BYTES, deadline=_DEADLINE_FACTOR * bounds.deadline)
     try:
         try:
             # The media type that the server claims is not used: see `content_type_of`.
@@ -107,7 +108,10 @@ def fetch(stored_file: StoredFile, url: str, **described: Any) -> None:
 
 
 def store(stored_file: StoredFile, content: bytes, **described: Any) -> None:
-    """Seal `content` as the file of a saved row, in place of the one it had. Raises DocumentError for a wrong kind of file."""
+    """Encrypt `content` and store it as the file of a saved row, replacing its former one.
+
+    Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`, or `gone` if the row has been deleted.
+    """
     content_type = content_type_of(content, accept=_ACCEPTED[type(stored_file)])
     sealed = BytesIO()
     keys = keyring()
@@ -134,7 +138,7 @@ def _point_to(stored_file: StoredFile, values: dict[str, Any]) -> None:
     model = type(stored_file)
     alias = router.db_for_write(model, instance=stored_file)
     with transaction.atomic(using=alias):
-        # The name that lies there now, which may be another than this instance remembers.
+        # The name that is stored now. The instance may have an older one.
         names = model.objects.using(alias).select_for_update().filter(pk=stored_file.pk)
         former = names.values_list("storage_name", flat=True).first()
         if former is None:
@@ -146,25 +150,25 @@ def _point_to(stored_file: StoredFile, values: dict[str, Any]) -> None:
 
 
 def is_stored(stored_file: StoredFile) -> bool:
-    """Whether the row has a file, and the storage still has it too."""
+    """Return whether the row has a file and the storage still has it too."""
     return bool(stored_file.storage_name) and storage().exists(stored_file.storage_name)
 
 
 def forget(stored_file: StoredFile) -> None:
-    """Remove the file of a row that is being deleted, once that is committed."""
+    """Delete the file of a row that is being deleted, when the transaction commits."""
     _delete_after_commit(stored_file.storage_name, router.db_for_write(type(stored_file), instance=stored_file))
 
 
 def _delete_after_commit(name: str, alias: str) -> None:
     if name:
-        # A storage that fails leaves an orphan, which `eprospera_prune` removes; the caller's work is done.
+        # If the storage fails, the file remains without a row until `eprospera_prune` deletes it.
         transaction.on_commit(lambda: storage().delete(name), using=alias, robust=True)
 
 
 def open_chunks(stored_file: StoredFile) -> Iterator[bytes]:
-    """Yield the plain bytes of the file, chunk by chunk, each one verified.
+    """Yield the decrypted bytes of the file in verified chunks.
 
-    Raises SealedValueError, naming model and primary key, when it does not open, and DocumentError `no_file` or `lost`.
+    Raises SealedValueError, naming model and primary key, if it cannot be decrypted, and DocumentError `no_file` or `lost`.
     """
     where = f"{stored_file._meta.label}, the file of row {stored_file.pk},"
     if not stored_file.storage_name:
@@ -185,35 +189,35 @@ def open_chunks(stored_file: StoredFile) -> Iterator[bytes]:
 
 @forget_locals
 def read(stored_file: StoredFile) -> bytes:
-    """The whole file, verified to its last byte and to be the very one that was fetched. Raises as `open_chunks` does."""
+    """Return the decrypted file, after verifying that it is complete and the one that was fetched. Raises as `open_chunks`."""
     content = b"".join(open_chunks(stored_file))
-    # An older file of the same row opens too: the row's digest says which one is meant.
+    # An older file of the same row can be decrypted too. The row's digest tells them apart.
     if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), stored_file.digest or ""):
         raise SealedValueError(
-            f"{stored_file._meta.label}, the file of row {stored_file.pk}, is not the one that was fetched: it was exchanged "
+            f"{stored_file._meta.label}, the file of row {stored_file.pk}, is not the one that was fetched: it was replaced "
             "in the storage. Restore the file."
         )
     return content
 
 
 def response(stored_file: StoredFile, *, filename: str) -> HttpResponse:
-    """Answer with the file: a picture in the page, anything else as a download called `filename` (without extension).
+    """Return a response with the file: pictures inline, anything else as a download named `filename` (without extension).
 
-    The whole file is verified before the first byte is sent. Raises as `read` does.
+    The whole file is verified before the first byte is sent. Raises as `read`.
     """
     content = read(stored_file)
-    # Again from the bytes: what a browser is told must not hang on a column that anybody could have written.
+    # From the content again: the column may have been written by somebody else.
     content_type = PDF if content.startswith(b"%PDF-") else stored_file.content_type
-    shown = content_type in PICTURES
+    inline = content_type in PICTURES
     answer = HttpResponse(
-        content, content_type=content_type if shown or content_type == PDF else "application/octet-stream"
+        content, content_type=content_type if inline or content_type == PDF else "application/octet-stream"
     )
     answer["Content-Length"] = str(len(content))
     name = f"{_safe(filename)}.{_EXTENSIONS.get(content_type, 'bin')}"
-    answer["Content-Disposition"] = content_disposition_header(as_attachment=not shown, filename=name) or "attachment"
+    answer["Content-Disposition"] = content_disposition_header(as_attachment=not inline, filename=name) or "attachment"
     answer["X-Content-Type-Options"] = "nosniff"
     answer["Cache-Control"] = "private, no-store"
-    # Should a browser take the file for a page after all, it may load nothing and run nothing.
+    # If a browser renders the file as a page after all, it may load and run nothing.
     answer["Content-Security-Policy"] = "default-src 'none'; sandbox"
     answer["Cross-Origin-Resource-Policy"] = "same-origin"
     return answer
@@ -225,15 +229,15 @@ def _safe(filename: str) -> str:
 
 
 def content_type_of(data: bytes, *, accept: frozenset[str]) -> str:
-    """Return the media type of `data`: one of `accept`, which holds some of `PICTURES` and `PDF`.
+    """Return the media type of `data`, determined from its content: one of `accept` (members of `PICTURES`, and `PDF`).
 
-    A picture counts only when it decodes to its end. Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`.
+    A picture must decode completely. Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`.
     """
     if not data:
         raise DocumentError("empty", "The file is empty.")
     found = PDF if data.startswith(b"%PDF-") else _picture_type(data)
     if found not in accept:
-        raise DocumentError("wrong_type", f"The file is none of {', '.join(sorted(accept))}, or it is damaged.")
+        raise DocumentError("wrong_type", f"The file must be one of {', '.join(sorted(accept))}, and undamaged.")
     return found
 
 
@@ -250,7 +254,7 @@ def _picture_type(data: bytes) -> str:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DocumentError("too_many_pixels", _too_many()) from None
-    except Exception:  # noqa: BLE001 - decoders raise whatever they stumble over; all of it means: no picture
+    except Exception:  # noqa: BLE001 - decoders raise errors of any type; each means that it is not a picture
         return ""
 
 

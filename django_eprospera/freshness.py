@@ -1,4 +1,4 @@
-"""The age of each cached resource of a connection, with the reason when it is stale. Reads rows; sends no request."""
+"""Age of each cached resource of a connection, and the reason if it is stale. Sends no request."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["Freshness", "freshness", "is_on_its_way"]
 
 _RESOURCE = ResourceState.Resource
 
-# A sync that was asked for longer ago than this is not under way any more.
-_UNDER_WAY: Final = timedelta(minutes=15)
+# A sync that was requested longer ago than this is not running any more.
+_RUNNING: Final = timedelta(minutes=15)
 
 _ASK_AGAIN: Final = _("Sign in with e-Próspera again to renew it.")
-_LATER: Final = _("It is asked for again by itself.")
-_NEVER: Final = _("On its way.")
-_SITE: Final = _("This site has to mend it; nothing is wrong with your account.")
+_LATER: Final = _("The site tries again automatically.")
+_NEVER: Final = _("Being fetched.")
+_SITE: Final = _("This is an error of the site. Your account is in order.")
 _WHY: Final[dict[str, tuple[_StrPromise, _StrPromise | str]]] = {
     "scope_missing": (
         _("You did not allow this site to see it."),
@@ -53,7 +53,7 @@ _WHY: Final[dict[str, tuple[_StrPromise, _StrPromise | str]]] = {
     "failed": (_("It could not be renewed."), _SITE),
     "client_rejected": (_("e-Próspera does not accept this site's own credentials."), _SITE),
     "misconfigured": (_("A setting of this site is missing or wrong."), _SITE),
-    "does_not_open": (_("What was kept before does not open, and was left as it is."), _SITE),
+    "does_not_open": (_("The stored data cannot be decrypted. It was not changed."), _SITE),
     UNFINISHED: (_NEVER, ""),
     "other_provider": (_("It belongs to another e-Próspera environment than the one this site uses now."), _ASK_AGAIN),
 }
@@ -63,7 +63,7 @@ _OLD: Final = _("Older than it should be.")
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How one resource stands: `reason` says why, in a sentence for the person; `remedy` what happens or can be done next."""
+    """Freshness of one resource. `reason` and `remedy` are sentences for the user: why it is so, and what happens next."""
 
     resource: str
     label: _StrPromise
@@ -77,12 +77,12 @@ class Freshness:
 
     @property
     def message(self) -> str:
-        """Reason and remedy, as one text."""
+        """Reason and remedy in one text."""
         return f"{self.reason} {self.remedy}".strip()
 
 
 def freshness(connection: Connection) -> list[Freshness]:
-    """How every resource of the connection stands, in the order of the enumeration, granted or not."""
+    """Return the freshness of every resource, granted or not, in the order of `ResourceState.Resource`."""
     states = {state.resource: state for state in connection.resources.all()}
     return [_one(connection, resource, states.get(resource)) for resource in _RESOURCE]
 
@@ -110,9 +110,9 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
 
 
 def is_on_its_way(connection: Connection) -> bool:
-    """Whether a sync was asked for and has not finished with every granted resource yet."""
+    """Return whether a sync was requested in the last 15 minutes and has not attempted every granted resource yet."""
     asked = connection.sync_requested_at
-    if asked is None or asked < timezone.now() - _UNDER_WAY:
+    if asked is None or asked < timezone.now() - _RUNNING:
         return False
     done = set(connection.resources.filter(attempted_at__gte=asked).values_list("resource", flat=True))
     return any(resource not in done for resource in SCOPES if is_granted(connection, resource))

@@ -1,4 +1,4 @@
-"""The gates of `decorators` for class-based views: put one before the view class."""
+"""The gates of `decorators` for class-based views. Put the mixin to the left of the view class."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ __all__ = ["KycRequiredMixin", "RecentSignInRequiredMixin", "ResidencyRequiredMi
 
 
 class ResidencyRequiredMixin:
-    """Opens the view to residents only; with `residency_types`, to these kinds of residents."""
+    """`residency_required` for class-based views. `residency_types` is its `types`."""
 
     residency_types: ClassVar[Collection[str]] = ()
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
-        """Return the view behind its gate."""
+        """Return the view function, restricted by the gate."""
         view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
         return residency_required(types=initkwargs.get("residency_types", cls.residency_types))(view)
 
 
 class KycRequiredMixin:
-    """Opens the view to people whose KYC is approved."""
+    """`kyc_required` for class-based views."""
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
-        """Return the view behind its gate."""
+        """Return the view function, restricted by the gate."""
         view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
         return kyc_required(view)
 
 
 class RecentSignInRequiredMixin:
-    """`recent_sign_in_required` for class-based views. Stands left of the view; `recent_sign_in_max_age` is its `max_age`."""
+    """`recent_sign_in_required` for class-based views. `recent_sign_in_max_age` is its `max_age`."""
 
     recent_sign_in_max_age: timedelta | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Ask before the view's own dispatch."""
+        """Dispatch the request if the sign-in is recent enough; otherwise redirect to the page that asks for one."""
         if has_recent_sign_in(request, self.recent_sign_in_max_age):
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
             return response

@@ -1,4 +1,4 @@
-"""Each gate in each state: who passes, and what the others are told."""
+"""Each gate in each state: who has access, and which code the others get."""
 
 from datetime import timedelta
 
@@ -27,8 +27,8 @@ def review_of(connection, status):
     )
 
 
-def stranger(kind):
-    """A user whom no gate lets in, of every kind."""
+def refused_user(kind):
+    """A user to whom every gate refuses access, for the reason `kind`."""
     if kind == "anonymous":
         return AnonymousUser()
     if kind == "not_connected":
@@ -42,8 +42,8 @@ def stranger(kind):
 
 @pytest.mark.parametrize("code", ["anonymous", "inactive", "not_connected", "reauthorize"])
 @pytest.mark.parametrize("gate", ["connection", "residency", "kyc", "entity", "entity_kyc"])
-def test_no_gate_opens_to_a_stranger(gate, code):
-    user = stranger(code)
+def test_no_gate_opens_without_a_connection_in_force(gate, code):
+    user = refused_user(code)
     arguments = [factories.legal_entity()] if gate.startswith("entity") else []
     if arguments and hasattr(user, "eprospera"):
         factories.consent(user.eprospera, arguments[0])

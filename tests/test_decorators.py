@@ -1,4 +1,4 @@
-"""Views behind gates, asked as a browser would: in, to the sign-in page, or told why not."""
+"""Restricted views over HTTP: access, redirect to the sign-in page, or a 403 page with the reason."""
 
 import pytest
 from django.test import AsyncClient, override_settings
@@ -55,14 +55,14 @@ def test_the_view_gets_its_arguments(client, resident):
 
 
 @pytest.mark.parametrize("path", MEMBERS)
-def test_others_read_why_not(client, path):
+def test_refused_users_get_the_reason(client, path):
     connection = factories.connection()
     factories.residency(connection, residency_type=None, was_ever_resident=False)
     client.force_login(connection.user)
     response = client.get(path)
     assert response.status_code == 403
     assert b"behind the gate" not in response.content
-    assert b"knows of no residency of yours" in response.content
+    assert b"has no record of a residency of yours" in response.content
     assert "no-store" in response["Cache-Control"]
 
 
@@ -85,7 +85,7 @@ def test_the_vault_says_where_the_review_stands(client, resident, path, status, 
     response = client.get(path)
     assert response.status_code == 403
     assert text in response.content.decode()
-    assert "<form" not in response.content.decode()  # a new sign-in would mend nothing
+    assert "<form" not in response.content.decode()  # a new sign-in would change nothing
 
 
 @pytest.mark.parametrize("path", VAULT)
@@ -100,7 +100,7 @@ def test_every_method_is_behind_the_gate(client, method):
     assert getattr(client, method)("/vault/").status_code == 403
 
 
-def test_what_a_sign_in_mends_offers_it(client):
+def test_a_refusal_that_a_sign_in_can_fix_offers_it(client):
     connection = factories.connection(state=Connection.State.REAUTHORIZE, state_cause=Connection.Cause.INVALID_GRANT)
     client.force_login(connection.user)
     text = client.get("/vault/?page=2").content.decode()

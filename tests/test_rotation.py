@@ -165,7 +165,7 @@ def test_what_does_not_open_is_named_left_as_it_lies_and_the_rest_is_done(settin
     )
 
     out = io.StringIO()
-    with pytest.raises(CommandError, match="do not open"):
+    with pytest.raises(CommandError, match="cannot be decrypted"):
         call_command("eprospera_rotate_keys", batch_size=2, stdout=out, stderr=out)
 
     said = out.getvalue()

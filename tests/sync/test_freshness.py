@@ -121,8 +121,8 @@ def test_each_resource_is_told_of_in_words():
     told = {one.resource: one for one in freshness(connection)}
 
     assert list(told) == list(SCOPES)
-    assert told["natural_person"].message == "Older than it should be. It is asked for again by itself."
-    assert told["residency"].message == "e-Próspera did not answer. It is asked for again by itself."
+    assert told["natural_person"].message == "Older than it should be. The site tries again automatically."
+    assert told["residency"].message == "e-Próspera did not answer. The site tries again automatically."
     assert (told["legal_entities"].granted, told["legal_entities"].error) == (False, "not_granted")
     assert all(one.stale for one in told.values())
 
@@ -130,7 +130,7 @@ def test_each_resource_is_told_of_in_words():
 def test_what_was_never_tried_is_on_its_way():
     told = freshness(factories.connection())
 
-    assert {one.message for one in told} == {"On its way."}
+    assert {one.message for one in told} == {"Being fetched."}
 
 
 def test_the_words_are_chosen_when_they_are_shown():

@@ -1,4 +1,4 @@
-"""`manage.py eprospera_keep_alive`: tend the grants themselves. Revokes what has ended, renews what would lapse unused."""
+"""`manage.py eprospera_keep_alive`: revoke tokens of ended connections, renew unused grants before they end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Parse, call both, count."""
+    """Command for a daily timer. Fails if a grant could not be renewed."""
 
     help = (
         "Revokes the tokens of ended connections at e-Próspera, and renews unused grants whose refresh token ends within "
@@ -24,7 +24,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--limit", type=int, default=1000, help="At most this many of either (1000).")
+        parser.add_argument(
+            "--limit", type=int, default=1000, help="Revoke and renew at most this many each (default: 1000)."
+        )
 
     def handle(self, *_args: Any, limit: int, **_options: Any) -> None:
         done, left = tokens.revoke_pending(limit)
@@ -35,4 +37,6 @@ class Command(BaseCommand):
             % {"renewed": kept.renewed, "gone": kept.gone, "failed": kept.failed}
         )
         if kept.failed:
-            raise CommandError(_("Some grants could not be renewed. They are tried again next time; the log says why."))
+            raise CommandError(
+                _("Some grants could not be renewed. The next run tries again. The log has the reasons.")
+            )

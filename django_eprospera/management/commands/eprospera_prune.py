@@ -1,4 +1,4 @@
-"""`manage.py eprospera_prune`: erase what is no longer consented to, and what belongs to nobody. For a daily timer."""
+"""`manage.py eprospera_prune`: erase data whose consent was withdrawn, and data that belongs to no row."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Parse, prune, count."""
+    """Command for a daily timer. Prints what was erased."""
 
     help = (
-        "Erases the data of consents that were withdrawn longer ago than EPROSPERA_ERASE_AFTER, companies that nobody shares "
-        "any more, files that belong to no row, and what abandoned sign-ins left behind."
+        "Erases data whose consent was withdrawn longer ago than EPROSPERA_ERASE_AFTER, companies that nobody shares any more, "
+        "files that belong to no row, and rows of abandoned sign-ins."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Seal everything again under the newest key, or say what hangs on which key."""
+"""`manage.py eprospera_rotate_keys`: re-encrypt under the newest key, or report what needs which key."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _BAR = 40
 
 
 class Command(BaseCommand):
-    """`eprospera_rotate_keys`."""
+    """Command that rotates keys, or counts what each key is needed for (`--check`)."""
 
     help = (
-        "Seals every sealed column, file and blind index again under the first key of FIELD_ENCRYPTION_KEY. The site may stay "
-        "in use, and a run that was stopped is continued by running again. Then --check says which keys may be removed."
+        "Encrypts every sealed column, file and blind index again under the first key of FIELD_ENCRYPTION_KEY. The site may "
+        "stay in use. To continue an interrupted run, run the command again. --check shows which keys may be removed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="Only report how much hangs on which key.")
+        parser.add_argument("--check", action="store_true", help="Only report how much needs which key.")
         parser.add_argument("--batch-size", type=int, default=1_000, help="Rows per batch (default: 1000).")
         parser.add_argument("--database", default="default", help="Alias of the database (default: default).")
 
     def handle(self, *, check: bool, batch_size: int, database: str, verbosity: int, **_: Any) -> None:
         if batch_size < 1:
-            raise CommandError("--batch-size has to be at least 1.")
+            raise CommandError(f"--batch-size must be at least 1, not {batch_size}.")
         try:
             if check:
                 self._check(database)
@@ -53,7 +53,9 @@ class Command(BaseCommand):
         except RuntimeError as error:
             raise CommandError(str(error)) from None
         except OperationalError as error:
-            raise CommandError(f"The database gave up: {error} Nothing is half done. Run the command again.") from None
+            raise CommandError(
+                f"The database failed: {error} No row was left half written. Run the command again."
+            ) from None
 
     def _rotate(self, using: str, batch_size: int, verbosity: int) -> None:
         todo = list(tables(using))
@@ -66,14 +68,14 @@ class Command(BaseCommand):
             self.stderr.write(f"{place}: {why}")
         if verbosity:
             key = keyring().current
-            self.stdout.write(f"Sealed again under key {key}: {progress.rows:,} rows and {progress.files:,} files.")
+            self.stdout.write(f"Encrypted again under key {key}: {progress.rows:,} rows and {progress.files:,} files.")
         if progress.closed:
             raise CommandError(
-                f"{len(progress.closed):,} sealed values do not open. They are named above and were not touched."
+                f"{len(progress.closed):,} sealed values cannot be decrypted. They are listed above and were not changed."
             )
         left = sum(map(count_outdated, todo))
         if left:
-            raise CommandError(f"{left:,} rows were saved under an older key meanwhile. Run the command again.")
+            raise CommandError(f"{left:,} rows were saved under an older key during the run. Run the command again.")
 
     def _bar(self, total: int) -> Any:
         def draw(progress: Progress) -> None:
@@ -94,18 +96,18 @@ class Command(BaseCommand):
         self.stdout.write("FIELD_ENCRYPTION_KEY, newest first:")
         for key_id in keys.key_ids:
             self._line(key_id, counts.pop(key_id, Counts()), newest=key_id == first)
-        own = Keyring(conf.EPROSPERA_INDEX_KEY).key_ids if conf.EPROSPERA_INDEX_KEY else ()
-        if own:
+        index_ids = Keyring(conf.EPROSPERA_INDEX_KEY).key_ids if conf.EPROSPERA_INDEX_KEY else ()
+        if index_ids:
             self.stdout.write("EPROSPERA_INDEX_KEY, newest first:")
-        for key_id in own:
-            self._line(key_id, counts.pop(key_id, Counts()), newest=key_id == own[0])
+        for key_id in index_ids:
+            self._line(key_id, counts.pop(key_id, Counts()), newest=key_id == index_ids[0])
         plain = counts.pop("", Counts())
         for key_id, count in counts.items():
-            self.stdout.write(f"  {key_id}  {count}: not among the keys")
+            self.stdout.write(f"  {key_id}  {count}: the key is not configured")
         if plain:
             self.stdout.write(f"  Not sealed: {plain}")
         if counts or plain:
-            raise CommandError("Some of it does not open. Put the missing keys back, at the end of the list.")
+            raise CommandError("Some values cannot be decrypted. Put the missing keys back, at the end of the list.")
 
     def _line(self, key_id: str, count: Counts, *, newest: bool) -> None:
         state = "newest" if newest else "still needed" if count else "may be removed"

@@ -1,4 +1,4 @@
-"""`manage.py eprospera_sandbox …`: starts the sandbox as a process of its own, with its own settings and database."""
+"""`manage.py eprospera_sandbox`: run the sandbox in a process of its own, with its own settings and database."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Takes the same arguments as `eprospera-sandbox`."""
+    """Command that passes its arguments to `eprospera-sandbox`."""
 
-    help = "Starts a local stand-in for the e-Próspera provider. Takes the arguments of eprospera-sandbox (see --help there)."
+    help = "Runs a local stand-in for e-Próspera. Takes the arguments of eprospera-sandbox (see --help there)."
     requires_system_checks = []
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Passes every argument on as it is; Django's own options mean nothing to the sandbox."""
+        """Pass all arguments on unchanged; the sandbox has none of Django's own options."""
         sys.exit(self._run(argv[2:]))
 
     def handle(self, *args: Any, **_options: Any) -> None:
-        """For `call_command("eprospera_sandbox", "--port", "8001")`."""
+        """Run from `call_command("eprospera_sandbox", "--port", "8001")`."""
         if code := self._run([str(argument) for argument in args]):
             sys.exit(code)
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         def pass_on(number: int, _frame: FrameType | None) -> None:
             child.send_signal(number)
 
-        # Ctrl-C reaches the child from the terminal; here it must only not end the parent before the child.
+        # The terminal sends Ctrl-C to the child too. The parent must not end before the child.
         before = signal.signal(signal.SIGTERM, pass_on), signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return child.wait()

@@ -1,4 +1,4 @@
-"""`manage.py eprospera_sync`: renew what is cached of connections. By default those that are stale; for a timer."""
+"""`manage.py eprospera_sync`: update the cached data of connections, by default of those that are due."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Parse, sync one after the other, count. One that fails does not stop the others."""
+    """Command for a timer. Continues after failures, and fails if a connection could not be synced at all."""
 
-    help = "Fetches from e-Próspera what the connected people allow, and says what could not be had and why."
+    help = "Fetches from e-Próspera what the connected users allow, and reports what could not be fetched and why."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--stale", action="store_true", help="Connections whose data is stale (the default).")
+        which.add_argument(
+            "--stale", action="store_true", help="Connections that are due: stale, failed or incomplete (default)."
+        )
         which.add_argument("--all", action="store_true", help="Every connection that is not waiting for a new sign-in.")
         which.add_argument("--user", help="The connection of one user, by username.")
         which.add_argument("--connection", type=uuid.UUID, help="One connection, by its id.")
-        parser.add_argument("--limit", type=int, default=1000, help="At most this many connections (1000).")
+        parser.add_argument("--limit", type=int, default=1000, help="At most this many connections (default: 1000).")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         synced = partly = failed = broken = 0
