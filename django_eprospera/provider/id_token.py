@@ -1,7 +1,7 @@
-"""Is an ID token genuine, and was it made for us, now? (OpenID Connect Core 1.0 section 3.1.3.7) No models, no network.
+"""ID token verification (OpenID Connect Core 1.0 section 3.1.3.7). No models, no network.
 
-The signature is checked by PyJWT, the claims here: a claim of a wrong type, a number that is not one, or a time beyond what
-a clock may differ is a refusal with a reason, never an exception of another kind.
+PyJWT checks the signature, `iss`, `aud`, `exp`, `nbf` and `iat`. The rules that it lacks are here: the form of `sub` and of
+dates, the age of `iat`, `azp`, `at_hash`, `auth_time`. Whatever a token holds, it is accepted or refused with a reason.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
+import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,15 +28,16 @@ _LEAST_KEY_BITS: Final = 2048
 _MOST_KEYS: Final = 20
 _LATEST: Final = 253_402_300_799  # the last second of the year 9999
 _STAGE: Final = "id_token"
+_REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat")
 
 
 class UnknownKey(Exception):
-    """The token names a key that is not among those known: the provider may have rotated its keys."""
+    """The token names a key that is not in the key set: the provider may have rotated its keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdToken:
-    """What a verified ID token says. Times are unix seconds; `auth_time` is None when the provider did not say."""
+    """Claims of a verified ID token. Times are Unix seconds; `auth_time` is None when the token has none."""
 
     issuer: str
     sub: str = field(repr=False)
@@ -44,9 +46,9 @@ class IdToken:
 
 
 def signing_keys(items: Sequence[Mapping[str, Any]]) -> tuple[tuple[str | None, jwt.PyJWK], ...]:
-    """The keys of a key set (RFC 7517) that may have signed an ID token, with their `kid`. The others are left out.
+    """Return the keys of a key set (RFC 7517) that can sign ID tokens, with their `kid`; other keys are left out.
 
-    A key is bound to RS256 here, whatever it or a token says of itself.
+    A key is bound to RS256, whatever algorithm it or a token names.
     """
     found: list[tuple[str | None, jwt.PyJWK]] = []
     for item in items[:_MOST_KEYS]:
@@ -77,28 +79,33 @@ def verify(
 ) -> tuple[IdToken, Mapping[str, Any]]:
     """Verify signature, `iss`, `aud`, `azp`, `sub`, `exp`, `iat`, `nbf` and `at_hash`.
 
-    `skew` is how many seconds the provider's clock may differ from ours, `max_age` how many seconds ago the token may have
-    been issued. Returns what it says, and all claims for what the caller has to compare itself (`nonce`). Raises
-    SignInRefused, and UnknownKey when the key set has to be fetched again.
+    `now` is when the token arrived, `skew` how many seconds the provider's clock may differ from ours, `max_age` how many
+    seconds before `now` the token may have been issued. Returns the IdToken, and all claims for what the caller has to
+    compare itself (`nonce`). Raises SignInRefused, and UnknownKey when the key set has to be fetched again.
     """
-    claims = _claims(token, keys)
-    if not matches(claims.get("iss"), issuer):
-        raise SignInRefused("iss", _STAGE)
-    _check_audience(claims, client_id)
-    sub = claims.get("sub")
+    # PyJWT compares with the time of its call. For a token that arrived earlier and is verified only now, the leeway grows
+    # by its age, so that `exp` is judged as of its arrival; `iat`, which then has too much room, is compared below as well.
+    leeway = skew + max(time.time() - now, 0)
+    claims = _claims(token, keys, issuer=issuer, audience=client_id, leeway=leeway)
+    _check_azp(claims, client_id)
+    sub = claims["sub"]
     if not isinstance(sub, str) or not 0 < len(sub) <= 255 or not (sub.isascii() and sub.isprintable()):
         raise SignInRefused("sub", _STAGE)
-    issued_at = _check_times(claims, now=now, skew=skew, max_age=max_age)
+    moments = {name: _moment(claims, name) for name in ("exp", "iat", "nbf") if name in claims}
+    if moments["iat"] > now + skew:
+        raise SignInRefused("iat_future", _STAGE)
+    if moments["iat"] < now - max_age - skew:
+        raise SignInRefused("iat_past", _STAGE)
     if "at_hash" in claims and not matches(claims["at_hash"], _at_hash(access_token)):
         raise SignInRefused("at_hash", _STAGE)
     auth_time = None if claims.get("auth_time") is None else _moment(claims, "auth_time")
     if auth_time is not None and auth_time > now + skew:
         raise SignInRefused("auth_time", _STAGE)
-    return IdToken(issuer, sub, issued_at, auth_time), claims
+    return IdToken(issuer, sub, moments["iat"], auth_time), claims
 
 
 def matches(claim: object, expected: str) -> bool:
-    """Whether a claim is this text, in constant time. False for everything that is not text, and for empty text."""
+    """Return whether a claim is this text, compared in constant time. False for other types and for empty text."""
     return (
         isinstance(claim, str)
         and bool(expected)
@@ -106,7 +113,8 @@ def matches(claim: object, expected: str) -> bool:
     )
 
 
-def _claims(token: str, keys: Sequence[tuple[str | None, jwt.PyJWK]]) -> dict[str, Any]:
+def _claims(token: str, keys: Sequence[tuple[str | None, jwt.PyJWK]], **expected: Any) -> dict[str, Any]:
+    """Claims of a token that one of `keys` signed, and whose `iss`, `aud` and times PyJWT accepts."""
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError):
@@ -120,52 +128,45 @@ def _claims(token: str, keys: Sequence[tuple[str | None, jwt.PyJWK]]) -> dict[st
     candidates = [key for name, key in keys if kid is None or name == kid]
     if not candidates:
         raise UnknownKey
+    options: Any = {"require": _REQUIRED, "verify_sub": False, "verify_jti": False}
     for key in candidates:
         try:
-            payload = jwt.PyJWS().decode(token, key, algorithms=[_ALGORITHM])
-        except jwt.PyJWTError:
+            return jwt.decode(token, key, algorithms=[_ALGORITHM], options=options, **expected)
+        except jwt.InvalidSignatureError:
             continue
-        return _read(payload)
+        except jwt.PyJWTError as error:
+            reason = _reason(error)
+        raise SignInRefused(reason, _STAGE)  # not from PyJWT's error, which may quote claims
     if kid is None:
         raise UnknownKey  # perhaps a new key, which has no name either
     raise SignInRefused("signature", _STAGE)
 
 
-def _read(payload: bytes) -> dict[str, Any]:
-    try:
-        claims = json.loads(payload)
-    except (ValueError, RecursionError):
-        claims = None
-    if not isinstance(claims, dict):
-        raise SignInRefused("not_claims", _STAGE)
-    return claims
+def _reason(error: jwt.PyJWTError) -> str:
+    """Our word for an error of PyJWT about claims. It tells its errors about dates apart in the text alone."""
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return str(error.claim)
+    if isinstance(error, jwt.InvalidIssuerError):
+        return "iss"
+    if isinstance(error, jwt.InvalidAudienceError):
+        return "aud"
+    if isinstance(error, jwt.ExpiredSignatureError):
+        return "exp"
+    date = re.search(r"\((exp|iat|nbf)\)", str(error))
+    if date is None:
+        return "not_claims"
+    return "iat_future" if date[1] == "iat" and isinstance(error, jwt.ImmatureSignatureError) else date[1]
 
 
-def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
-    audience = claims.get("aud")
-    named = audience if isinstance(audience, list) else [audience]
-    if not any(matches(name, client_id) for name in named):
-        raise SignInRefused("aud", _STAGE)
+def _check_azp(claims: Mapping[str, Any], client_id: str) -> None:
     # We trust no other client: a token for several has to say that it was issued to us.
-    if (len(named) > 1 and "azp" not in claims) or ("azp" in claims and not matches(claims["azp"], client_id)):
+    several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    if (several and "azp" not in claims) or ("azp" in claims and not matches(claims["azp"], client_id)):
         raise SignInRefused("azp", _STAGE)
 
 
-def _check_times(claims: Mapping[str, Any], *, now: float, skew: float, max_age: float) -> float:
-    if _moment(claims, "exp") <= now - skew:
-        raise SignInRefused("exp", _STAGE)
-    issued_at = _moment(claims, "iat")
-    if issued_at > now + skew:
-        raise SignInRefused("iat_future", _STAGE)
-    if issued_at < now - max_age - skew:
-        raise SignInRefused("iat_past", _STAGE)
-    if "nbf" in claims and _moment(claims, "nbf") > now + skew:
-        raise SignInRefused("nbf", _STAGE)
-    return issued_at
-
-
 def _moment(claims: Mapping[str, Any], name: str) -> float:
-    """A NumericDate (RFC 7519 section 2): a number, of seconds. True, "1" and infinity are none."""
+    """A NumericDate (RFC 7519 section 2): a number of seconds. PyJWT also takes True, "1" and dates beyond every calendar."""
     value = claims.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LATEST:  # which NaN is not
         return float(value)
