@@ -27,6 +27,7 @@ from django_eprospera.conf import conf
 from django_eprospera.errors import SignInRefused
 from django_eprospera.models import Connection
 from django_eprospera.provider.tracebacks import forget_locals
+from django_eprospera.sign_in.association import uid_of
 from django_eprospera.sign_in.callback import Callback
 from django_eprospera.sign_in.code_flow import Deadline, Proof, prove
 from django_eprospera.sign_in.errors import CAUGHT, Again, error_page
@@ -149,7 +150,7 @@ class EprosperaOpenIdConnect(SocialBackend):
             deadline=deadline,
         )
         begun.check_fresh(proof.id_token.auth_time, skew=conf.EPROSPERA_CLOCK_SKEW.total_seconds())
-        if user_id != begun.user_id and not self._is_known(proof.id_token.sub, user_id):
+        if user_id != begun.user_id and not self._is_known(proof.id_token.issuer, proof.id_token.sub, user_id):
             # Begun by nobody, back as somebody: it must not connect an account that was not there at its begin.
             raise SignInRefused("user_mismatch", "callback")
         if begun.next:
@@ -166,8 +167,8 @@ class EprosperaOpenIdConnect(SocialBackend):
         scope = " ".join(self.get_scope()) if tokens.scope is None else tokens.scope
         return {**asdict(proof.userinfo), GRANT: seal_grant(replace(tokens, scope=scope, id_token=None), token)}
 
-    def _is_known(self, sub: str, user_id: str) -> bool:
-        known = UserSocialAuth.get_social_auth(self.name, sub)
+    def _is_known(self, issuer: str, sub: str, user_id: str) -> bool:
+        known = UserSocialAuth.get_social_auth(self.name, uid_of(issuer, sub))
         return known is not None and str(known.user_id) == user_id
 
     def pipeline(self, pipeline: list[str], pipeline_index: int = 0, *args: Any, **kwargs: Any) -> Any:
@@ -227,7 +228,7 @@ class EprosperaOpenIdConnect(SocialBackend):
             if (
                 connection is not None
                 and isinstance(outcome, dict)
-                and not self._is_known(connection.sub, str(user.pk))
+                and not self._is_known(connection.issuer, connection.sub, str(user.pk))
             ):
                 tokens.disconnect(connection, actor=user)
         return outcome

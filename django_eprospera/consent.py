@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from django_eprospera import scopes
+from django_eprospera.conf import conf
 from django_eprospera.models import Connection, EntityDocument, LegalEntity, ResourceState
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "UNFINISHED",
     "connection_of",
     "has_ended",
+    "is_current",
     "is_granted",
     "readable_documents",
     "readable_entities",
@@ -52,6 +54,11 @@ def is_granted(connection: Connection, resource: str) -> bool:
     was lost or no lasting access was given, still allows it.
     """
     return SCOPES[resource] in connection.scopes and not has_ended(connection)
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the connection belongs to the provider and the client that the settings name now."""
+    return (connection.issuer, connection.client_id) == (conf.EPROSPERA_BASE_URL, conf.client_id)
 
 
 def has_ended(connection: Connection) -> bool:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.admin.read_only import FactsAdmin
 from django_eprospera.admin.rows import row
+from django_eprospera.conf import conf
 from django_eprospera.models import LegalEntity
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class LegalEntityAdmin(FactsAdmin):
     def shared_by(self, obj: Any) -> int:
         """How many people share it now."""
         return int(obj.sharing)
+
+    def is_current(self, obj: LegalEntity) -> bool:
+        """Whether the company is of the provider that the settings name now."""
+        return obj.issuer == conf.EPROSPERA_BASE_URL
 
     def page_context(self, request: HttpRequest, obj: LegalEntity) -> dict[str, Any]:
         """Add consents and documents; the files open through the audited view."""

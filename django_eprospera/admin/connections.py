@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 from django_eprospera import scopes, tasks, tokens
 from django_eprospera.admin.read_only import FactsAdmin, ReadOnlyAdmin
 from django_eprospera.admin.rows import MASK, Row, Section, short
+from django_eprospera.consent import is_current
 from django_eprospera.freshness import freshness
 from django_eprospera.models import Connection, PendingRevocation
 
@@ -61,7 +62,11 @@ class ConnectionAdmin(FactsAdmin):
 
     @admin.display(description=_("state"), ordering="state")
     def standing(self, obj: Connection) -> SafeString:
-        """The state, with its cause when the person has to sign in again."""
+        """The state, with its cause if the person has to sign in again."""
+        if not is_current(obj):
+            return format_html(
+                '<span class="eprospera-badge reauthorize">{}</span>', _("of another provider or client")
+            )
         cause = obj.get_state_cause_display() if obj.state != Connection.State.ACTIVE else ""
         badge = '<span class="eprospera-badge {}">{}</span> <span class="quiet">{}</span>'
         return format_html(badge, obj.state, obj.get_state_display(), cause)
@@ -114,6 +119,10 @@ class ConnectionAdmin(FactsAdmin):
         text = ngettext("%d connection was ended and erased.", "%d connections were ended and erased.", len(chosen))
         self.message_user(request, text % len(chosen), messages.SUCCESS)
         return HttpResponseRedirect(reverse(f"{self.admin_site.name}:django_eprospera_connection_changelist"))
+
+    def is_current(self, obj: Connection) -> bool:
+        """Whether the connection is of the provider and the client that the settings name now."""
+        return is_current(obj)
 
     def page_title(self, obj: Connection) -> str:
         """Return whose connection it is."""

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.admin.read_only import FactsAdmin
 from django_eprospera.admin.rows import row
+from django_eprospera.consent import is_current
 from django_eprospera.models import IdVerification, NaturalPerson, Residency
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class ConnectionFactsAdmin(FactsAdmin):
     def page_title(self, obj: Any) -> str:
         """Return what kind of facts they are, and whose."""
         return f"{capfirst(str(self.opts.verbose_name))}: {obj.connection.user}"
+
+    def is_current(self, obj: Any) -> bool:
+        """Whether the connection is of the provider and the client that the settings name now."""
+        return is_current(obj.connection)
 
     @admin.display(description=_("user"), ordering="connection__user__pk")
     def user(self, obj: Any) -> str:

@@ -110,6 +110,10 @@ class FactsAdmin(ReadOnlyAdmin):
         """Return what the page is about, without personal data."""
         return str(obj)
 
+    def is_current(self, obj: Any) -> bool:  # noqa: ARG002 - for subclasses
+        """Whether the row is of the provider and the client that the settings name now."""
+        return True
+
     def file_row(self, request: HttpRequest, view: str, file: StoredFile, name: str | _StrPromise) -> dict[str, Any]:
         """What a page shows of a file. It has an address, the audited view's, for those who may open it."""
         may_open = may_see_personal_data(request) and file.storage_name
@@ -144,6 +148,7 @@ class FactsAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "original": obj,
             "sections": sections,
+            "other_provider": not self.is_current(obj),
             "offer_to_show": masked and may_see_personal_data(request),
             "unmasked": unmasked,
             **self.page_context(request, obj),

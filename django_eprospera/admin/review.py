@@ -207,6 +207,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         if fields:
             audit.record(AuditEntry.Action.VIEWED, review, actor=request.user, detail={"fields": fields})
         own = is_own_review(review, request.user)
+        other_provider = facts is not None and not facts.is_current
         context = {
             **self.admin_site.each_context(request),
             **context_of(review, facts, findings, unmasked=unmasked, admin_name=self.admin_site.name),
@@ -222,7 +223,8 @@ class ReviewAdmin(ReadOnlyAdmin):
             "unmasked": unmasked,
             "form": form,
             "seen": facts_version(review, facts, findings),
-            "options": self._options(review, form),
+            "other_provider": other_provider,
+            "options": self._options(review, form, other_provider=other_provider),
             "own": own,
             "may_decide": may_decide(request.user) and not own and bool(outcomes_for(review)),
             "next_review": next_in_queue(request.user, review),
@@ -232,7 +234,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         add_never_cache_headers(response)
         return response
 
-    def _options(self, review: Review, form: DecisionForm) -> list[dict[str, Any]]:
+    def _options(self, review: Review, form: DecisionForm, *, other_provider: bool) -> list[dict[str, Any]]:
         chosen = form.data.get("outcome") if form.is_bound else None
         return [
             {
@@ -242,6 +244,7 @@ class ReviewAdmin(ReadOnlyAdmin):
                 "checked": outcome.value == chosen,
             }
             for outcome in outcomes_for(review)
+            if outcome != Decision.Outcome.APPROVED or not other_provider
         ]
 
     def _to_next(self, request: HttpRequest, after: Review | None) -> HttpResponse:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from django_eprospera.conf import conf
 from django_eprospera.kyc.affiliations import own_subjects
-from django_eprospera.models import LegalEntity, NaturalPerson, Review
+from django_eprospera.models import Connection, LegalEntity, NaturalPerson, Review
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,8 +88,9 @@ def _users(sought: str) -> QuerySet[Any]:
 
 
 def next_in_queue(reviewer: Any, after: Review | None = None) -> Review | None:
-    """The review that has waited longest and is not about the reviewer; with `after`, the one behind that review."""
+    """Return the review that has waited longest and that the reviewer may decide; with `after`, the one behind that review."""
     waiting = Review.objects.filter(status=Review.Status.PENDING).order_by("queued_at", "pk")
+    waiting = waiting.exclude(_of_another_provider())
     waiting = waiting.exclude(user=reviewer).exclude(subject__in=own_subjects(reviewer).values("subject"))
     if after is not None and after.queued_at is not None:
         behind = waiting.filter(
@@ -97,3 +99,15 @@ def next_in_queue(reviewer: Any, after: Review | None = None) -> Review | None:
         if behind is not None:
             return behind
     return waiting.exclude(pk=after.pk).first() if after else waiting.first()
+
+
+def _of_another_provider() -> Q:
+    """Match reviews whose facts come only from connections of another provider or client than the settings name now."""
+    current = Q(issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id)
+    of_user = Connection.objects.filter(user=OuterRef("user"))
+    of_entity = Connection.objects.filter(
+        entity_consents__entity=OuterRef("entity"), entity_consents__withdrawn_at=None
+    )
+    return (Exists(of_user) & ~Exists(of_user.filter(current))) | (
+        Exists(of_entity) & ~Exists(of_entity.filter(current))
+    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils import timezone
 
 from django_eprospera import audit, documents, scopes
+from django_eprospera.consent import is_current
 from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.keys import keyring
 from django_eprospera.kyc.facts import EntityFacts, PersonFacts, full_name, person_subject, shown
@@ -71,7 +72,7 @@ def columns_of(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) ->
 
 def is_enough(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) -> bool:
     """Whether there are enough facts to decide on. A value that cannot be decrypted is there, and no reason to wait."""
-    if isinstance(facts, EntityFacts) and not facts.consents:
+    if not facts.connections or not facts.is_current:
         return False
     return not any(
         finding.code in _NEEDED and finding.outcome is Outcome.FAIL and finding.why != UNREADABLE_WHY
@@ -221,9 +222,9 @@ def document_files(facts: EntityFacts) -> Finding | None:
 
 
 def representative(facts: EntityFacts) -> Finding:
-    if not facts.consents:
+    subjects = [person_subject(connection) for connection in facts.connections if is_current(connection)]
+    if not subjects:
         return Finding("representative", Outcome.WARN, "nobody")
-    subjects = [person_subject(consent.connection) for consent in facts.consents]
     if Review.objects.filter(subject__in=subjects, status=Review.Status.APPROVED).exists():
         return Finding("representative", Outcome.PASS, "approved")
     return Finding("representative", Outcome.WARN, "not_approved")

@@ -75,7 +75,8 @@ def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: 
     """Take a decision on a review, and store it with its evidence.
 
     `seen` is the `facts_version` of what the reviewer was shown. Raises DecisionRefused, with a text for the reviewer, and
-    decides nothing: `not_permitted`, `own_review`, `not_now`, `reason_too_long`, `no_facts`, `stale`, `reason_required`.
+    decides nothing: `not_permitted`, `own_review`, `not_now`, `reason_too_long`, `no_facts`, `other_provider`, `stale`,
+    `reason_required`.
     """
     outcome, reason = Decision.Outcome(outcome), reason.strip()
     _refuse_reviewer(review, reviewer)
@@ -87,7 +88,14 @@ def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: 
     facts, findings = _examine(review)
     if facts is None and outcome == Decision.Outcome.APPROVED:
         raise DecisionRefused("no_facts", _("There are no facts to approve: the person has disconnected."))
-    if not _is_current(seen, review, facts, findings):
+    if facts and not facts.is_current and outcome == Decision.Outcome.APPROVED:
+        raise DecisionRefused(
+            "other_provider",
+            _(
+                "These facts are of another provider or client than the one that this site uses now. They cannot be approved."
+            ),
+        )
+    if not _is_version(seen, review, facts, findings):
         raise _stale()
     if not reason and needs_reason(outcome, findings):
         raise DecisionRefused("reason_required", _("Give a reason: this decision needs one."))
@@ -197,7 +205,7 @@ def _examine(review: Review) -> tuple[PersonFacts | EntityFacts | None, list[Fin
     return facts, findings
 
 
-def _is_current(
+def _is_version(
     seen: str, review: Review, facts: PersonFacts | EntityFacts | None, findings: Iterable[Finding]
 ) -> bool:
     versions = keyring().indexes("kyc.seen", _version_text(review, facts, findings))

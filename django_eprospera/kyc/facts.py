@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from django_eprospera.conf import conf
+from django_eprospera.consent import is_current
 from django_eprospera.errors import SealedValueError
 from django_eprospera.fields import Sealed
 from django_eprospera.models import (
@@ -93,6 +95,11 @@ class PersonFacts:
         """The connections that the facts come from."""
         return (self.connection,)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the facts are of the provider and the client that the settings name now."""
+        return is_current(self.connection)
+
 
 @dataclass(frozen=True)
 class EntityFacts:
@@ -129,6 +136,12 @@ class EntityFacts:
     def connections(self) -> tuple[Connection, ...]:
         """The connections that the facts come from."""
         return tuple(consent.connection for consent in self.consents)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the facts are of the provider and the client that the settings name now."""
+        shared = not self.consents or any(map(is_current, self.connections))
+        return shared and self.entity.issuer == conf.EPROSPERA_BASE_URL
 
 
 def shown(facts: PersonFacts | EntityFacts | None) -> dict[str, Any]:

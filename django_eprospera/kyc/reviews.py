@@ -12,6 +12,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from django_eprospera import audit
+from django_eprospera.consent import is_current
 from django_eprospera.errors import EprosperaError
 from django_eprospera.kyc.checks import columns_of, is_enough, run
 from django_eprospera.kyc.facts import (
@@ -69,17 +70,22 @@ def evaluate_entity(entity: LegalEntity) -> Review:
 
 
 def status_for(user: AbstractBaseUser | AnonymousUser) -> Review | None:
-    """Return the review of the person that the user is connected as, or None."""
-    connection = getattr(user, "eprospera", None)
+    """Return the review of the person that the user is connected as; None without one, or if the connection is not current."""
+    connection = _current_connection(user)
     return None if connection is None else Review.objects.filter(subject=person_subject(connection)).first()
 
 
 def status_for_entity(user: AbstractBaseUser | AnonymousUser, entity: LegalEntity) -> Review | None:
-    """Return the review of a company that the user shares now, or None."""
-    connection = getattr(user, "eprospera", None)
+    """Return the review of a company that the user shares now; None without one, or if the connection is not current."""
+    connection = _current_connection(user)
     if connection is None or not entity.consents.filter(connection=connection, withdrawn_at=None).exists():
         return None
     return Review.objects.filter(subject=entity_subject(entity)).first()
+
+
+def _current_connection(user: AbstractBaseUser | AnonymousUser) -> Connection | None:
+    connection: Connection | None = getattr(user, "eprospera", None)
+    return connection if connection is not None and is_current(connection) else None
 
 
 def _settle(

@@ -14,6 +14,7 @@ from django_eprospera.errors import SignInRefused
 from django_eprospera.keys import keyring
 from django_eprospera.provider.grants import Tokens
 from django_eprospera.provider.id_token import IdToken
+from django_eprospera.sign_in.association import uid_of
 
 __all__ = ["GRANT", "open_grant", "seal_grant"]
 
@@ -22,19 +23,19 @@ _OWNER: Final = b"sign_in.grant:"
 
 
 def seal_grant(tokens: Tokens, id_token: IdToken) -> str:
-    """Return tokens and ID token claims as text that opens for the token's `sub` alone."""
+    """Return tokens and ID token claims as text that opens for the token's issuer and `sub` alone."""
     text = json.dumps({"tokens": tokens.dump(), "id_token": asdict(id_token)})
-    return keyring().seal(_owner(id_token.sub), text.encode())
+    return keyring().seal(_owner(uid_of(id_token.issuer, id_token.sub)), text.encode())
 
 
-def open_grant(sub: str, sealed: Any) -> tuple[Tokens, IdToken]:
-    """Return what `seal_grant` sealed for `sub`. Raises SignInRefused when it does not open."""
+def open_grant(uid: str, sealed: Any) -> tuple[Tokens, IdToken]:
+    """Return what `seal_grant` sealed for the association's `uid`. Raises SignInRefused when it does not open."""
     try:
-        values = json.loads(keyring().open(_owner(sub), str(sealed)))
+        values = json.loads(keyring().open(_owner(uid), str(sealed)))
         return Tokens.load(values["tokens"]), IdToken(**values["id_token"])
     except (DoesNotOpen, ValueError, TypeError, KeyError):
         raise SignInRefused("session_context_missing", "pipeline") from None
 
 
-def _owner(sub: str) -> bytes:
-    return _OWNER + sub.encode()
+def _owner(uid: str) -> bytes:
+    return _OWNER + uid.encode()

@@ -24,6 +24,7 @@ from django_eprospera.provider.configured import limits
 from django_eprospera.provider.http import call
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE
+from django_eprospera.sign_in.association import uid_of
 from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, prune_states
 from django_eprospera.sign_in.user_details import user_details
 
@@ -66,8 +67,9 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         return "sub"
 
     def get_user_id(self, details: Any, response: Any) -> str:  # noqa: ARG002
-        """The verified `sub`."""
-        return str((self.id_token or {})["sub"])
+        """Return the verified issuer and `sub`."""
+        claims = self.id_token or {}
+        return uid_of(str(claims["iss"]), str(claims["sub"]))
 
     def get_legacy_user_identifiers(self, details: Any, response: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """None: nobody was ever known by anything else."""

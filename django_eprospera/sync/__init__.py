@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from django.utils import timezone
 
-from django_eprospera.conf import conf
-from django_eprospera.consent import NOT_GRANTED, SCOPES
+from django_eprospera.consent import NOT_GRANTED, SCOPES, is_current
 from django_eprospera.errors import EprosperaError, GrantGone, TokenError
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.provider.tracebacks import forget_locals
@@ -108,8 +107,8 @@ def _send_synced(connection: Connection, report: SyncReport) -> None:
 def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:
     # A failure that the remaining resources would meet too. They are not requested, and get this code.
     failed_for_all, fetcher = "", None
-    if connection.issuer != conf.EPROSPERA_BASE_URL:
-        failed_for_all = "other_provider"  # whose tokens must not be sent to this one
+    if not is_current(connection):
+        failed_for_all = "other_provider"  # tokens of another provider or client must not be sent to this one
     elif asked:
         try:
             fetcher = ResourceFetcher(connection)

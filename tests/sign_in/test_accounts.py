@@ -9,6 +9,7 @@ from django.db import connection
 from social_django.models import UserSocialAuth
 
 from django_eprospera.models import Connection
+from tests.hostile_provider import HostileProvider
 from tests.sign_in import steps
 from tests.sign_in.refusal import assert_nothing_happened, changed, log_in, logged, replied
 from tests.visitor import Visitor, text_of
@@ -71,6 +72,22 @@ def test_a_person_who_is_connected_with_another_user_is_not_moved(visitor, provi
     assert Connection.objects.get().user.username != "local"
 
 
+def test_the_same_sub_at_another_issuer_is_another_person(visitor, provider, settings, site):
+    visitor.sign_in()
+    owner = visitor.whoami()
+    with HostileProvider() as other:
+        other.person["sub"] = provider.person["sub"]
+        settings.EPROSPERA_BASE_URL = other.url
+        settings.SOCIAL_AUTH_EPROSPERA_KEY, settings.SOCIAL_AUTH_EPROSPERA_SECRET = other.client_id, other.client_secret
+        somebody = Visitor(site)
+        assert somebody.sign_in().status_code == 302
+        assert somebody.whoami() not in {"", owner}
+        again = Visitor(site)
+        again.sign_in()
+        assert again.whoami() == somebody.whoami()
+    assert Connection.objects.get(issuer=provider.url).user.username == owner
+
+
 def test_a_user_who_is_connected_as_one_person_is_not_connected_as_another(visitor, provider, caplog):
     log_in(visitor, "local")
     visitor.sign_in()
@@ -80,7 +97,7 @@ def test_a_user_who_is_connected_as_one_person_is_not_connected_as_another(visit
     assert page.status_code == 409
     assert "reason=other_subject" in caplog.text
     assert Connection.objects.get().sub == first
-    assert list(UserSocialAuth.objects.values_list("uid", flat=True)) == [first]
+    assert list(UserSocialAuth.objects.values_list("uid", flat=True)) == [f"{provider.url} {first}"]
 
 
 def test_who_signs_in_meanwhile_is_not_connected_with_a_sign_in_begun_before(visitor, provider, caplog):

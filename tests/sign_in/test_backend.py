@@ -94,9 +94,10 @@ def test_the_client_authenticates_by_one_method(visitor, sandbox, settings, meth
     assert visitor.whoami() != ""
 
 
-def test_the_tables_of_python_social_auth_hold_the_sub_and_nothing_else(visitor, sandbox):
+def test_the_tables_of_python_social_auth_hold_issuer_and_sub_and_nothing_else(visitor, sandbox):
     return_of(visitor, sandbox)
-    assert list(UserSocialAuth.objects.values_list("provider", "uid", "extra_data")) == [("eprospera", LUCIA, {})]
+    kept = UserSocialAuth.objects.values_list("provider", "uid", "extra_data")
+    assert list(kept) == [("eprospera", f"{sandbox.url} {LUCIA}", {})]
     assert not Nonce.objects.exists()
     assert not Association.objects.exists()
     assert not Partial.objects.exists()
@@ -239,7 +240,9 @@ def test_what_a_site_chose_for_other_providers_does_not_loosen_ours(site, provid
     query = query_of(begun.headers["Location"])
     assert (query["code_challenge_method"], "everything" in query["scope"]) == ("S256", False)
     assert visitor.get(visitor.visit_provider(begun)).status_code == 302
-    assert list(UserSocialAuth.objects.values_list("uid", "extra_data")) == [(provider.person["sub"], {})]
+    assert list(UserSocialAuth.objects.values_list("uid", "extra_data")) == [
+        (f"{provider.url} {provider.person['sub']}", {})
+    ]
 
 
 def test_a_site_with_a_transaction_around_each_request_signs_in_too(visitor, sandbox, monkeypatch):

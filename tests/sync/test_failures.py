@@ -185,10 +185,12 @@ def test_a_grant_revoked_at_the_portal_keeps_the_cache_but_closes_it(provider):
     assert all("Sign in" in one.message for one in told)
 
 
-def test_a_token_is_never_shown_to_another_provider_than_its_own(provider):
+@pytest.mark.parametrize(
+    "other", [{"issuer": "https://staging-portal.eprospera.com"}, {"client_id": "another"}], ids=str
+)
+def test_a_token_is_never_shown_to_another_provider_or_client_than_its_own(provider, other):
     connection = factories.sandbox_connection(provider, LUCIA)
-    connection.issuer = "https://staging-portal.eprospera.com"
-    connection.save()
+    Connection.objects.update(**other)
 
     report = sync(connection)
 
