@@ -19,6 +19,8 @@ pytestmark = pytest.mark.django_db
 
 
 def review_of(connection, status):
+    if not hasattr(connection, "natural_person"):
+        factories.natural_person(connection)
     return Review.objects.create(
         subject=f"person:{connection.issuer}:{connection.sub}",
         subject_kind="person",

@@ -23,6 +23,7 @@ def resident(client):
 
 
 def review(connection, status):
+    factories.natural_person(connection)
     subject = f"person:{connection.issuer}:{connection.sub}"
     Review.objects.create(subject=subject, subject_kind="person", user=connection.user, status=status)
 

@@ -70,9 +70,17 @@ def evaluate_entity(entity: LegalEntity) -> Review:
 
 
 def status_for(user: AbstractBaseUser | AnonymousUser) -> Review | None:
-    """Return the review of the person that the user is connected as; None without one, or if the connection is not current."""
+    """Return the review of the person that the user is connected as, or None.
+
+    None if the connection is of another provider or client, and for an approval whose facts are not on file.
+    """
     connection = _current_connection(user)
-    return None if connection is None else Review.objects.filter(subject=person_subject(connection)).first()
+    if connection is None:
+        return None
+    review = Review.objects.filter(subject=person_subject(connection)).first()
+    if review is not None and review.status == Review.Status.APPROVED and not hasattr(connection, "natural_person"):
+        return None  # the facts were erased, and have not been fetched and compared with the decision yet
+    return review
 
 
 def status_for_entity(user: AbstractBaseUser | AnonymousUser, entity: LegalEntity) -> Review | None:

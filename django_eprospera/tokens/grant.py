@@ -11,7 +11,15 @@ from django.utils import timezone
 from django_eprospera.audit import record
 from django_eprospera.conf import conf
 from django_eprospera.errors import OtherSubject, SealedValueError
-from django_eprospera.models import AuditEntry, Connection
+from django_eprospera.models import (
+    AuditEntry,
+    Connection,
+    EntityConsent,
+    IdVerification,
+    NaturalPerson,
+    Residency,
+    ResourceState,
+)
 from django_eprospera.signals import signed_in
 from django_eprospera.tokens.lease import IDLE
 from django_eprospera.tokens.revocation import queue_tokens
@@ -36,8 +44,9 @@ def store_sign_in(
 ) -> Connection:
     """Keep the grant of a verified sign-in as the user's connection, in the caller's transaction.
 
-    A new grant replaces the old one whatever state that was in, so a sign-in heals `reauthorize`. Sends `signed_in` after
-    the commit. Raises OtherSubject when the user is connected as somebody else, or the person as another user.
+    A new grant replaces the old one whatever state that was in, so a sign-in heals `reauthorize`. The facts that another
+    client was given are erased. Sends `signed_in` after the commit. Raises OtherSubject when the user is connected as
+    somebody else, or the person as another user.
     """
     now = timezone.now()
     alias = router.db_for_write(Connection)
@@ -49,13 +58,15 @@ def store_sign_in(
         if any((row.issuer, row.sub) != (issuer, sub) for row in found):
             raise OtherSubject("You are already connected with another e-Próspera account. Disconnect that one first.")
         connection = found[0] if found else Connection(user=user, issuer=issuer, sub=sub)
+        if found:
+            # The grant that this one replaces ends with the connection, at the latest.
+            queue_tokens(alias, connection, refresh_token=_opened(connection), hold=True)
+            if connection.client_id != conf.client_id:
+                _erase_facts(alias, connection)
         connection.client_id = conf.client_id
         connection.scope = tokens.scope or ""
         connection.auth_time = auth_time
         connection.signed_in_at = connection.used_at = now
-        if found:
-            # The grant that this one replaces ends with the connection, at the latest.
-            queue_tokens(alias, connection, refresh_token=_opened(connection), hold=True)
         _take(connection, tokens, now)
         is_new = connection._state.adding
         # All fields, the tokens' too: this is one of the two places that write them.
@@ -63,6 +74,12 @@ def store_sign_in(
         connection.save(using=alias, update_fields=names)
         transaction.on_commit(lambda: signed_in.send(Connection, connection=connection, is_new=is_new), using=alias)
     return connection
+
+
+def _erase_facts(alias: str, connection: Connection) -> None:
+    """Erase what another client was given: this one has to be given it anew. Decisions and the audit chain stay."""
+    for model in (NaturalPerson, Residency, IdVerification, EntityConsent, ResourceState):
+        model.objects.using(alias).filter(connection=connection).delete()
 
 
 def _opened(connection: Connection) -> str | None:

@@ -8,7 +8,10 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from social_django.models import UserSocialAuth
 
-from django_eprospera.models import Connection
+from django_eprospera import access
+from django_eprospera.kyc.facts import person_subject
+from django_eprospera.models import Connection, NaturalPerson, Residency, Review
+from tests import factories
 from tests.hostile_provider import HostileProvider
 from tests.sign_in import steps
 from tests.sign_in.refusal import assert_nothing_happened, changed, log_in, logged, replied
@@ -86,6 +89,27 @@ def test_the_same_sub_at_another_issuer_is_another_person(visitor, provider, set
         again.sign_in()
         assert again.whoami() == somebody.whoami()
     assert Connection.objects.get(issuer=provider.url).user.username == owner
+
+
+def test_a_sign_in_with_another_client_uses_nothing_that_the_former_one_was_given(visitor, provider, settings, site):
+    visitor.sign_in()
+    connection = Connection.objects.get()
+    factories.natural_person(connection)
+    factories.residency(connection)
+    factories.consent(connection)
+    Review.objects.update_or_create(
+        subject=person_subject(connection), defaults={"status": Review.Status.APPROVED, "user": connection.user}
+    )
+    assert access.kyc(connection.user).allowed
+    settings.SOCIAL_AUTH_EPROSPERA_KEY = provider.client_id = "another-client"
+    Visitor(site).sign_in()
+    connection = Connection.objects.get()
+    assert connection.client_id == "another-client"
+    assert not NaturalPerson.objects.exists()
+    assert not Residency.objects.exists()
+    assert not connection.entity_consents.exists()
+    assert not connection.resources.exclude(synced_at=None).exists()
+    assert (access.kyc(connection.user).allowed, access.residency(connection.user).allowed) == (False, False)
 
 
 def test_a_user_who_is_connected_as_one_person_is_not_connected_as_another(visitor, provider, caplog):
