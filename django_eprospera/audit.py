@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["GENESIS", "Report", "canonical_digest", "record", "subject_of", "verify"]
+__all__ = ["Report", "record", "verify"]
 
 # What stands before the first entry.
 GENESIS: Final = "0" * 64

@@ -19,7 +19,7 @@ from django.conf import settings
 from django_eprospera.crypto import Secret
 from django_eprospera.errors import ConfigurationError
 
-__all__ = ["Conf", "conf"]
+__all__ = ["conf"]
 
 
 def _read(name: str, default: Any) -> Any:

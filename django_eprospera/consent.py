@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 __all__ = [
-    "ENDED",
-    "NOT_GRANTED",
     "SCOPES",
-    "UNFINISHED",
     "connection_of",
     "has_ended",
     "is_current",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Gate = Callable[[Any], access.Access]
 
-__all__ = ["ask_to_sign_in", "kyc_required", "recent_sign_in_required", "refuse", "residency_required"]
+__all__ = ["kyc_required", "recent_sign_in_required", "refuse", "residency_required"]
 
 P = ParamSpec("P")
 View = TypeVar("View", bound="Callable[..., Any]")

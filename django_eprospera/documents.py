@@ -38,21 +38,7 @@ if TYPE_CHECKING:
 
     StoredFile = VerificationImage | EntityDocument
 
-__all__ = [
-    "FOLDER",
-    "PDF",
-    "PICTURES",
-    "content_type_of",
-    "fetch",
-    "forget",
-    "is_stored",
-    "open_chunks",
-    "owner_of",
-    "read",
-    "response",
-    "storage",
-    "store",
-]
+__all__ = ["is_stored", "open_chunks", "read", "response"]
 
 logger = logging.getLogger(__name__)
 

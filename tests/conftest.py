@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.utils import translation
 from social_core.backends.open_id_connect import OpenIdConnectAuth
@@ -34,6 +36,12 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f"Random order: repeat it with --randomly-seed={config.option.randomly_seed}")
     if chromium.is_left_out():
         terminalreporter.write_line(chromium.LEFT_OUT)
+
+
+def pytest_unconfigure(config):
+    """Remove the scratch directory: a worker of pytest-xdist ends without running what `atexit` was told."""
+    if "EPROSPERA_TEST_SCRATCH" not in os.environ:
+        shutil.rmtree(settings.SCRATCH, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -18,11 +18,10 @@ from __future__ import annotations
 from django_eprospera.fields.blind_index import BlindIndexField, normalise_digits, normalise_email, normalise_text
 from django_eprospera.fields.kinds import SealedDateField, SealedDateTimeField, SealedJSONField, SealedTextField
 from django_eprospera.fields.model import SealedModel, SealedQuerySet
-from django_eprospera.fields.sealed import Bound, Sealed, SealedField
+from django_eprospera.fields.sealed import Sealed, SealedField
 
 __all__ = [
     "BlindIndexField",
-    "Bound",
     "Sealed",
     "SealedDateField",
     "SealedDateTimeField",
