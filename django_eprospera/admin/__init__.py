@@ -1,4 +1,4 @@
-"""The pages for staff, on Django's own admin. Works under a strict Content-Security-Policy and without JavaScript."""
+"""Pages for staff in Django's admin. They work with a strict Content-Security-Policy and without JavaScript."""
 
 from __future__ import annotations
 

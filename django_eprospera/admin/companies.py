@@ -1,4 +1,4 @@
-"""The admin of companies: what the provider says of them, who shares them, and their documents."""
+"""Admin of companies: facts, consents and documents."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class LegalEntityAdmin(FactsAdmin):
     groups = (*LegalEntity.sections(), (_("Freshness"), ("updated_at",)))
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Count with the list who shares each company now."""
+        """Add the number of people who share each company now."""
         now = Count("consents", filter=Q(consents__withdrawn_at=None))
         return super().get_queryset(request).annotate(sharing=now)
 
     @admin.display(description=_("resident permit number"))
     def permit_number(self, obj: LegalEntity) -> str:
-        """The masked number; one that does not open says so, and spoils no list."""
+        """Return the masked number, or that it cannot be decrypted."""
         return str(row(obj, "resident_permit_number", unmasked=False).value)
 
     @admin.display(description=_("shared by"), ordering="sharing")
     def shared_by(self, obj: Any) -> int:
-        """How many people share it now."""
+        """Return the number of people who share it now."""
         return int(obj.sharing)
 
     def is_current(self, obj: LegalEntity) -> bool:
@@ -48,7 +48,7 @@ class LegalEntityAdmin(FactsAdmin):
         return obj.issuer == conf.EPROSPERA_BASE_URL
 
     def page_context(self, request: HttpRequest, obj: LegalEntity) -> dict[str, Any]:
-        """Add consents and documents; the files open through the audited view."""
+        """Add consents and documents, whose files open in the audited view."""
         files = [
             self.file_row(request, "document", document, document.slug or _("document"))
             for document in obj.documents.order_by("created_at", "pk")

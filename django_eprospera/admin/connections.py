@@ -1,4 +1,4 @@
-"""The admin of connections: who is connected, who has to sign in again, and how fresh the facts are. Shows no token."""
+"""Admin of connections: state, age of the cached facts, sync and disconnect. Shows no token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RELATED = ("natural_person", "residency", "id_verification")
 
 @admin.register(Connection)
 class ConnectionAdmin(FactsAdmin):
-    """Connections. The permission to change one allows to sync it, the permission to delete one to disconnect it."""
+    """Connections. Sync needs the permission to change a connection, and disconnect the permission to delete it."""
 
     list_display = ("user", "subject", "standing", "access_until", "refresh_until", "last_sync", "sync_error")
     list_filter = ("state", "state_cause", ("sync_error", admin.EmptyFieldListFilter))
@@ -51,18 +51,18 @@ class ConnectionAdmin(FactsAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        """Read the time of the last good answer with the list."""
+        """Add the time of the last good answer."""
         rows: QuerySet[Connection] = super().get_queryset(request)
         return rows.annotate(last_synced=Max("resources__synced_at"))
 
     @admin.display(description=_("subject"))
     def subject(self, obj: Connection) -> str:
-        """The end of the opaque ID: enough to compare, not to copy."""
+        """Return the end of the opaque ID: enough to compare, but not to copy."""
         return f"{MASK}{obj.sub[-4:]}" if len(obj.sub) > 8 else MASK
 
     @admin.display(description=_("state"), ordering="state")
     def standing(self, obj: Connection) -> SafeString:
-        """The state, with its cause if the person has to sign in again."""
+        """Return the state, with its cause if the person has to sign in again."""
         if not is_current(obj):
             return format_html(
                 '<span class="eprospera-badge reauthorize">{}</span>', _("of another provider or client")
@@ -73,37 +73,37 @@ class ConnectionAdmin(FactsAdmin):
 
     @admin.display(description=_("access until"), ordering="access_token_expires_at")
     def access_until(self, obj: Connection) -> str:
-        """When the access token expires."""
+        """Return when the access token expires."""
         return short(obj.access_token_expires_at)
 
     @admin.display(description=_("refresh until"), ordering="refresh_token_expires_at")
     def refresh_until(self, obj: Connection) -> str:
-        """When the refresh token expires."""
+        """Return when the refresh token expires."""
         return short(obj.refresh_token_expires_at)
 
     @admin.display(description=_("last good answer"), ordering="last_synced")
     def last_sync(self, obj: Any) -> str:
-        """When the provider last gave a good answer to anything."""
+        """Return the time of the newest good answer of the provider."""
         return short(obj.last_synced)
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
-        """Whether this member of staff may ask for a sync."""
+        """Whether the user may request a sync."""
         return bool(request.user.has_perm("django_eprospera.change_connection"))
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
-        """Whether this member of staff may disconnect people."""
+        """Whether the user may disconnect people."""
         return bool(request.user.has_perm("django_eprospera.delete_connection"))
 
     @admin.action(description=_ACTIONS["sync_now"], permissions=["sync"])
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        """Ask for a sync of each, at most once a minute."""
+        """Request a sync of each connection, at most once a minute."""
         asked = sum(tasks.ask_for_sync(pk) for pk in queryset.order_by().values_list("pk", flat=True))
         text = ngettext("%d connection is being synced.", "%d connections are being synced.", asked)
         self.message_user(request, text % asked, messages.SUCCESS if asked else messages.WARNING)
 
     @admin.action(description=_ACTIONS["disconnect"], permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse:
-        """Ask first; then end each connection, erase its facts and revoke its tokens."""
+        """Ask for confirmation; then erase each connection with its facts, and revoke its tokens."""
         chosen = list(queryset.select_related("user"))
         if "confirmed" not in request.POST:
             context = {
@@ -125,18 +125,18 @@ class ConnectionAdmin(FactsAdmin):
         return is_current(obj)
 
     def page_title(self, obj: Connection) -> str:
-        """Return whose connection it is."""
+        """Return the title with the user's name."""
         return f"{capfirst(str(self.opts.verbose_name))}: {obj.user}"
 
     def sections(self, obj: Connection, *, unmasked: bool) -> Iterator[Section]:
-        """Add what was granted."""
+        """Add the granted scopes."""
         yield from super().sections(obj, unmasked=unmasked)
         granted = [Row(name, str(label)) for name, label in scopes.LABELS.items() if name in obj.scopes]
         unknown = [Row(name, "") for name in sorted(obj.scopes - set(scopes.LABELS))]
         yield Section(str(_("Granted scopes")), tuple(granted + unknown))
 
     def page_context(self, request: HttpRequest, obj: Connection) -> dict[str, Any]:
-        """Add freshness, links to the facts, and the buttons."""
+        """Add the age of the facts, links to them, and the actions."""
         related = [(name, getattr(obj, name, None)) for name in _RELATED]
         return {
             "freshness": freshness(obj),
@@ -152,7 +152,7 @@ class ConnectionAdmin(FactsAdmin):
 
 @admin.register(PendingRevocation)
 class PendingRevocationAdmin(ReadOnlyAdmin):
-    """Tokens that wait to be revoked at the provider; the tokens themselves are not shown."""
+    """Tokens that still have to be revoked at the provider. The tokens themselves are not shown."""
 
     list_display = ("created_at", "hint", "issuer", "client_id", "attempts", "not_before")
     fields = list_display

@@ -1,4 +1,4 @@
-"""How does staff open a sealed file? With the permission for personal data, and an audit entry for every look."""
+"""Views that open encrypted files for staff. They need `view_personal_data`, and add an audit entry for every request."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ logger = logging.getLogger(__name__)
 
 @require_safe
 def picture(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """One picture of an identity check."""
+    """Return a picture of an identity check."""
     return _open(request, VerificationImage, pk)
 
 
 @require_safe
 def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """One document of a company."""
+    """Return a document of a company."""
     return _open(request, EntityDocument, pk)
 
 
 def _open(request: HttpRequest, model: Any, pk: uuid.UUID) -> HttpResponse:
-    # The permission first, so that nobody else learns which files exist.
+    # First, so that a user without the permission cannot find out which files exist.
     if not may_see_personal_data(request):
         raise PermissionDenied
     row = get_object_or_404(model, pk=pk)
     audit.record(AuditEntry.Action.OPENED_FILE, row, actor=request.user)
     try:
-        # A name of our own: the provider's would carry a person's or a company's into a download folder.
+        # Not the provider's file name, which may contain the name of the person or company.
         return documents.response(row, filename=f"{model._meta.model_name} {row.pk}")
     except (DocumentError, SealedValueError) as error:
-        logger.error("%s %s was not shown: %s", model._meta.label, pk, error)  # noqa: TRY400 - the text says it all
+        logger.error("%s %s was not shown: %s", model._meta.label, pk, error)  # noqa: TRY400 - a traceback adds nothing
         answer = render(request, "django_eprospera/file_unavailable.html", status=409)
         add_never_cache_headers(answer)
         return answer

@@ -1,4 +1,4 @@
-"""The admin of what the provider says of people: details, residency, identity check."""
+"""Admin of facts about people: personal details, residency, identity check."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ConnectionFactsAdmin(FactsAdmin):
     ordering: ClassVar[Any] = ("connection__user__pk",)
 
     def page_title(self, obj: Any) -> str:
-        """Return what kind of facts they are, and whose."""
+        """Return the kind of facts and the user."""
         return f"{capfirst(str(self.opts.verbose_name))}: {obj.connection.user}"
 
     def is_current(self, obj: Any) -> bool:
@@ -38,12 +38,12 @@ class ConnectionFactsAdmin(FactsAdmin):
 
     @admin.display(description=_("user"), ordering="connection__user__pk")
     def user(self, obj: Any) -> str:
-        """Whose facts they are."""
+        """Return the user's name."""
         return str(obj.connection.user)
 
     @admin.display(description=_("connection"))
     def link(self, obj: Any) -> SafeString:
-        """Link to the connection."""
+        """Return a link to the connection."""
         url = reverse(f"{self.admin_site.name}:django_eprospera_connection_change", args=[obj.connection_id])
         return format_html('<a href="{}">{}</a>', url, obj.connection.get_state_display())
 
@@ -57,7 +57,7 @@ class NaturalPersonAdmin(ConnectionFactsAdmin):
 
     @admin.display(description=_("resident permit number"))
     def permit_number(self, obj: NaturalPerson) -> str:
-        """The masked number; one that does not open says so, and spoils no list."""
+        """Return the masked number, or that it cannot be decrypted."""
         return str(row(obj, "resident_permit_number", unmasked=False).value)
 
 
@@ -77,15 +77,15 @@ class IdVerificationAdmin(ConnectionFactsAdmin):
     groups = IdVerification.sections()
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Read the pictures' rows together with the list."""
+        """Prefetch the rows of the pictures."""
         return super().get_queryset(request).prefetch_related("images")
 
     @admin.display(description=_("pictures"))
     def pictures(self, obj: IdVerification) -> str:
-        """Which pictures are here."""
+        """Return the kinds of the stored pictures."""
         return ", ".join(image.get_kind_display() for image in obj.images.all() if image.storage_name) or "–"
 
     def page_context(self, request: HttpRequest, obj: IdVerification) -> dict[str, Any]:
-        """Add the pictures' rows; the files open through the audited view."""
+        """Add the pictures, whose files open in the audited view."""
         files = [self.file_row(request, "picture", image, image.get_kind_display()) for image in obj.images.all()]
         return {"files": files, "files_title": _("Pictures")}

@@ -1,6 +1,6 @@
-"""What do all of our admin pages share? Nothing is added, edited or deleted by hand; sealed values are masked until shown.
+"""Base classes of the admin pages. Rows are read-only, and sealed values are masked.
 
-Showing them is a POST that needs the permission `view_personal_data` and leaves an audit entry with the fields' names.
+To unmask them is a POST that needs the permission `view_personal_data` and adds an audit entry with the names of the fields.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Groups = tuple[tuple["str | _StrPromise", tuple[str, ...]], ...]
 
 
 def may_see_personal_data(request: HttpRequest) -> bool:
-    """Whether this member of staff may see personal data unmasked."""
+    """Whether the user may see personal data unmasked."""
     return bool(request.user.has_perm("django_eprospera.view_personal_data"))
 
 
 class ReadOnlyAdmin(Admin):
-    """Rows that are looked at, never added, edited or deleted here."""
+    """Admin without adding, editing and deleting."""
 
     actions: Any = None
     show_full_result_count = False
@@ -54,20 +54,20 @@ class ReadOnlyAdmin(Admin):
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_eprospera/review.css",)}
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Whether an address may filter by `lookup`: never by a blind index, which only the audited search may ask."""
+        """Whether a URL may filter by `lookup`: never by a blind index, which only the audited search uses."""
         indexes = {field.name for field in self.opts.concrete_fields if isinstance(field, BlindIndexField)}
         return lookup.partition("__")[0] not in indexes and super().lookup_allowed(lookup, value, request)
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002 - Django's signature
-        """Nobody adds what the provider says."""
+        """Return False: rows come from the provider."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """Nobody edits what the provider says."""
+        """Return False: rows come from the provider."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes by hand; but a user who is deleted takes these rows along, as far as permissions allow."""
+        """Whether rows may be deleted: not on their own pages, but together with their user if permissions allow it."""
         match = request.resolver_match
         own_page = match is not None and (match.url_name or "").startswith(
             f"{self.opts.app_label}_{self.opts.model_name}_"
@@ -76,24 +76,24 @@ class ReadOnlyAdmin(Admin):
 
 
 class FactsAdmin(ReadOnlyAdmin):
-    """A page of facts in `groups`: a heading, and names of fields."""
+    """Page of a row, in `groups` of a heading and names of fields."""
 
     groups: ClassVar[Groups] = ()
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page with the masks off."""
+        """Add the unmasked page."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_show"
         show = path("<path:object_id>/show/", self.admin_site.admin_view(require_POST(self.show_view)), name=name)
         return [show, *super().get_urls()]
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
-        """Show the row, masked."""
+        """Return the masked page."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(("GET", "HEAD"))
         return self._page(request, self._wanted(request, object_id), unmasked=False)
 
     def show_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the row unmasked, once, and note who looked at what."""
+        """Return the unmasked page, and add an audit entry. Raises PermissionDenied without `view_personal_data`."""
         obj = self._wanted(request, object_id)
         if not may_see_personal_data(request):
             raise PermissionDenied
@@ -102,12 +102,12 @@ class FactsAdmin(ReadOnlyAdmin):
         return self._page(request, obj, unmasked=True)
 
     def sections(self, obj: Any, *, unmasked: bool) -> Iterator[Section]:
-        """Yield what the page shows."""
+        """Yield the sections of the page."""
         for title, names in self.groups:
             yield Section(str(title), rows(obj, names, unmasked=unmasked))
 
     def page_title(self, obj: Any) -> str:
-        """Return what the page is about, without personal data."""
+        """Return the title, which contains no personal data."""
         return str(obj)
 
     def is_current(self, obj: Any) -> bool:  # noqa: ARG002 - for subclasses
@@ -115,7 +115,7 @@ class FactsAdmin(ReadOnlyAdmin):
         return True
 
     def file_row(self, request: HttpRequest, view: str, file: StoredFile, name: str | _StrPromise) -> dict[str, Any]:
-        """What a page shows of a file. It has an address, the audited view's, for those who may open it."""
+        """Return the page's description of a file, with the URL of the audited view if the user may open it."""
         may_open = may_see_personal_data(request) and file.storage_name
         return {
             "name": name,
@@ -126,7 +126,7 @@ class FactsAdmin(ReadOnlyAdmin):
         }
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
-        """Return what the page shows besides its sections."""
+        """Return template variables besides the sections."""
         return {}
 
     def _wanted(self, request: HttpRequest, object_id: str) -> Model:

@@ -1,4 +1,4 @@
-"""The KYC review screen: one subject on one page, decided with a reason, then the next."""
+"""Admin of KYC reviews: the queue, and one page per subject on which a reviewer decides."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-# More matches than this are a search that should be narrowed.
+# A search with more matches than this shows none of them.
 _MOST_FOUND = 20
 
 _CONSEQUENCES = {
     Decision.Outcome.APPROVED: (
         gettext_lazy("Approve"),
-        gettext_lazy("What is behind the gate opens at once. If identity facts change later, the review comes back."),
+        gettext_lazy("Access is granted at once. If identity facts change later, the review returns to the queue."),
     ),
     Decision.Outcome.REJECTED: (
         gettext_lazy("Reject"),
-        gettext_lazy("The gate stays closed. The person reads that it was not approved, and may read your reason."),
+        gettext_lazy("Access stays closed. The person is told that it was not approved, and may see your reason."),
     ),
     Decision.Outcome.REOPENED: (
         gettext_lazy("Put back into the queue"),
-        gettext_lazy("The gate is closed until somebody decides again."),
+        gettext_lazy("Access is closed until the next decision."),
     ),
 }
 
 
 class DecisionForm(forms.Form):
-    """What the reviewer decides; whether it can be decided is `kyc.decide`'s business."""
+    """A reviewer's decision. `kyc.decide` checks whether it is possible."""
 
     outcome = forms.ChoiceField(widget=forms.RadioSelect, error_messages={"required": gettext_lazy("Choose one.")})
     reason = forms.CharField(required=False, max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 4}))
@@ -72,7 +72,7 @@ class DecisionForm(forms.Form):
 
 @admin.register(Review)
 class ReviewAdmin(ReadOnlyAdmin):
-    """The queue, and the page on which a reviewer decides."""
+    """The queue, and the page of one review."""
 
     list_display = ("subject_line", "standing", "waiting_for", "failed_checks", "decided")
     list_display_links = ("subject_line",)
@@ -82,7 +82,7 @@ class ReviewAdmin(ReadOnlyAdmin):
     change_list_template = "admin/django_eprospera/review/queue.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the search, the way to the next review, and the audited files."""
+        """Add the search, the redirect to the next review, and the audited files."""
         wrap = self.admin_site.admin_view
         return [
             path("find/", wrap(require_POST(self.find_view)), name="django_eprospera_review_find"),
@@ -96,7 +96,7 @@ class ReviewAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("subject"))
     def subject_line(self, obj: Review) -> str:
-        """Kind and account, or kind and number: a list opens no names."""
+        """Return kind and user, or kind and ID. The list shows no personal data."""
         if obj.subject_kind == Review.Subject.PERSON:
             name = str(obj.user or _("no account any more"))
         else:
@@ -105,22 +105,22 @@ class ReviewAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
     def standing(self, obj: Review) -> SafeString:
-        """The status."""
+        """Return the status."""
         return format_html('<span class="eprospera-badge {}">{}</span>', obj.status, obj.get_status_display())
 
     @admin.display(description=gettext_lazy("in the queue for"), ordering="queued_at")
     def waiting_for(self, obj: Review) -> str:
-        """How long it has waited."""
+        """Return how long the review has been in the queue."""
         return timesince(obj.queued_at) if obj.queued_at else "–"
 
     @admin.display(description=gettext_lazy("decided"), ordering="decided_at")
     def decided(self, obj: Review) -> str:
-        """When it was decided last."""
+        """Return the time of the last decision."""
         return short(obj.decided_at)
 
     @admin.display(description=gettext_lazy("automatic checks"))
     def failed_checks(self, obj: Review) -> str:
-        """How many checks did not pass, as of the last sync."""
+        """Return the number of checks that did not pass, as of the last sync."""
         failed = sum(check["outcome"] == kyc.Outcome.FAIL for check in obj.checks)
         warned = sum(check["outcome"] == kyc.Outcome.WARN for check in obj.checks)
         parts = []
@@ -131,12 +131,12 @@ class ReviewAdmin(ReadOnlyAdmin):
         return ", ".join(parts) or (_("✓ all passed") if obj.checks else "–")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the queue, with its search."""
+        """Return the queue, with its search form."""
         context = {"title": capfirst(str(self.opts.verbose_name_plural)), "find_form": FindForm()}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def find_view(self, request: HttpRequest) -> HttpResponse:
-        """Look for exactly one permit number or e-mail address, and note that somebody looked, not for what."""
+        """Search for a whole permit number or e-mail address, and add an audit entry without the search term."""
         if not self.has_view_permission(request) or not may_see_personal_data(request):
             raise PermissionDenied
         form = FindForm(request.POST)
@@ -148,9 +148,9 @@ class ReviewAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(self._url("change", found[0].pk))
         if not found or len(found) > _MOST_FOUND:
             text = (
-                _("Too much was found.")
+                _("There are too many matches.")
                 if found
-                else _("Nothing was found. Only the whole number or address is searched for.")
+                else _("Nothing was found. Enter the whole number or address.")
             )
             self.message_user(request, text, messages.WARNING)
             return HttpResponseRedirect(self._url("changelist"))
@@ -158,7 +158,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(f"{self._url('changelist')}?pk__in={keys}")
 
     def next_view(self, request: HttpRequest) -> HttpResponse:
-        """Go to the review that has waited longest, or back to the empty queue."""
+        """Redirect to the review that has waited longest, or to the queue if it is empty."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         return self._to_next(request, None)
@@ -166,7 +166,7 @@ class ReviewAdmin(ReadOnlyAdmin):
     # The page
 
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_kwargs: Any) -> HttpResponse:
-        """Show one subject; take a decision on it when one is posted."""
+        """Return the page of one review; a POST takes a decision on it."""
         review = self.get_object(request, unquote(object_id))
         if not self.has_view_permission(request, review):
             raise PermissionDenied

@@ -44,7 +44,7 @@ _NO_BACK: Final[dict[str, _StrPromise]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One place for a picture: its file's address, or why there is none."""
+    """A picture: the URL of its file, or the reason why there is none."""
 
     label: str
     url: str
@@ -60,9 +60,9 @@ def context_of(
     unmasked: bool,
     admin_name: str,
 ) -> dict[str, Any]:
-    """Return everything that the page shows of a subject."""
+    """Return the template variables about the subject."""
     context: dict[str, Any] = {
-        # Not for a log: Django's, at DEBUG, shows the context of a template that misses a variable.
+        # Django's log shows, at DEBUG, the context of a template that misses a variable. A Secret is not in its repr.
         "name": Secret(_("masked") if facts and not unmasked else _name(facts)),
         "documents": None,
         "findings": sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.outcome)),
@@ -106,7 +106,7 @@ def _name(facts: PersonFacts | EntityFacts | None) -> str:
             return facts.entity.display_name
         return (facts.person.name if facts and facts.person else "") or _("no name on file")
     except SealedValueError:
-        return _("does not open")
+        return _("cannot be decrypted")
 
 
 def _person_sections(facts: PersonFacts, *, unmasked: bool) -> Iterator[Section]:

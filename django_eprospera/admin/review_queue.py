@@ -1,4 +1,4 @@
-"""How is the list of reviews kept a queue? Its filter shows what awaits review unless told otherwise; its search is a POST."""
+"""The review queue: its filter, its search, and the order of reviews."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _ALL = "all"
 
 
 class StatusFilter(admin.SimpleListFilter):
-    """By status; without a choice, those that await review."""
+    """Filter by status; by default, reviews that await a decision."""
 
     title = _("status")
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002
-        """Every status but the default one, and all of them."""
+        """Return every status but the default one, and "all"."""
         others = [choice for choice in Review.Status.choices if choice[0] != Review.Status.PENDING.value]
         return [*others, (_ALL, _("All"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Review]) -> QuerySet[Review]:
-        """Filter; a page that names its rows (a search's result) shows them whatever their status is."""
+        """Filter by the chosen status. The result of a search is shown whatever the status of its rows."""
         if self.value() == _ALL or "pk__in" in request.GET:
             return queryset
         return queryset.filter(status=self.value() or Review.Status.PENDING)
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Put the default first, under its own name."""
+        """Yield the choices, the default one first and under its own name."""
         yield {
             "selected": self.value() is None,
             "query_string": changelist.get_query_string(remove=[self.parameter_name]),
@@ -59,7 +59,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class FindForm(forms.Form):
-    """What a reviewer looks for. Sent by POST: what is in an address ends in logs and histories."""
+    """Search form. Sent by POST, because URLs are stored in logs and browser histories."""
 
     sought = forms.CharField(
         label=_("Permit number or e-mail address"),
@@ -69,11 +69,11 @@ class FindForm(forms.Form):
 
 
 def find(sought: str) -> QuerySet[Review]:
-    """The reviews of the person or company with exactly this permit number, or of the user with this e-mail or name."""
+    """Return reviews of the person or company with this permit number, or of the user with this e-mail address or name."""
     people = NaturalPerson.objects.filter(rpn_index=sought).values("connection__user")
     companies = LegalEntity.objects.filter(rpn_index=sought).values("pk")
     wanted = Q(user__in=people) | Q(entity__in=companies)
-    if not re.fullmatch(r"[\d\W]+", sought):  # a permit number goes into no query as it is: databases log the slow ones
+    if not re.fullmatch(r"[\d\W]+", sought):  # never a permit number in plain text: databases log slow queries
         wanted |= Q(user__in=_users(sought))
     return Review.objects.filter(wanted).order_by("opened_at")
 

@@ -1,4 +1,4 @@
-"""How is one value of a row shown to staff: plainly, masked, missing, or as one that does not open? Escapes nothing."""
+"""Values of a row as admin pages show them: plain, masked, missing or unreadable. The templates escape them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["MASK", "Row", "Section", "in_words", "row", "rows", "sealed_names", 
 
 MASK: Final = "••••"
 
-# How many characters at the end of a masked value stay legible.
+# Number of characters at the end of a masked value that are shown.
 _KEPT: Final = {"resident_permit_number": 4}
 
-# The provider's words, as people say them.
+# The provider's values, as pages show them.
 _WORDS: Final[dict[tuple[str, str], _StrPromise | str]] = {
     ("sex", "M"): gettext_lazy("male"),
     ("sex", "F"): gettext_lazy("female"),
@@ -41,14 +41,14 @@ _WORDS: Final[dict[tuple[str, str], _StrPromise | str]] = {
     ("status", "approved"): gettext_lazy("approved"),
     ("kind", "veriff"): "Veriff",  # a name, the same in every language
 }
-# Days that the provider writes as instants, midnight UTC: in another zone they would be the day before.
+# Days that the provider sends as midnight UTC. In another time zone that can be the day before.
 _DAYS: Final = {"effective_date", "termination_date"}
 _ADDRESS: Final = ("line1", "line2", "city", "state", "postal_code", "postalCode", "country")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A label and what stands beside it; `state` is `plain`, `masked`, `missing` or `unreadable`."""
+    """A label and a value; `state` is `plain`, `masked`, `missing`, `unreadable` or `text`."""
 
     label: str
     value: Any = field(repr=False)  # Django logs the whole context of a template that misses a variable
@@ -65,13 +65,13 @@ class Section:
 
 
 def row(instance: Model, name: str, *, unmasked: bool) -> Row:
-    """The value of one field; a sealed one is masked unless `unmasked`."""
+    """Return the value of one field; a sealed one is masked unless `unmasked`."""
     column = instance._meta.get_field(name)
     label = capfirst(str(getattr(column, "verbose_name", name)))
     try:
         value = getattr(instance, name)
     except SealedValueError:
-        return Row(label, _("does not open"), "unreadable", name)
+        return Row(label, _("cannot be decrypted"), "unreadable", name)
     if value is None or value in ("", [], {}):
         return Row(label, _("not given"), "missing", name)
     if isinstance(column, SealedField) and not unmasked:
@@ -81,17 +81,17 @@ def row(instance: Model, name: str, *, unmasked: bool) -> Row:
 
 
 def rows(instance: Model, names: Iterable[str], *, unmasked: bool) -> tuple[Row, ...]:
-    """The values of several fields, in the order of their names."""
+    """Return the values of several fields, in the order of `names`."""
     return tuple(row(instance, name, unmasked=unmasked) for name in names)
 
 
 def sealed_names(model: type[Model], names: Iterable[str]) -> list[str]:
-    """Those of the names that are sealed fields: what an audit entry about a look at them says."""
+    """Return those of the names that are sealed fields, for audit entries."""
     return [name for name in names if isinstance(model._meta.get_field(name), SealedField)]
 
 
 def in_words(name: str, value: Any) -> Any:
-    """The provider's word, list, address or truth value as text; anything else as it is, for the template to localise."""
+    """Return a value as text. Other types than text, lists, addresses and booleans are left to the template's localisation."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).date() if name in _DAYS else value
     if isinstance(value, bool):
@@ -104,10 +104,10 @@ def in_words(name: str, value: Any) -> Any:
 
 
 def short(moment: datetime | None) -> str:
-    """An instant in few letters, for a column."""
+    """Return a time in a short format, for a column."""
     return date_format(timezone.localtime(moment), "SHORT_DATETIME_FORMAT") if moment else "–"
 
 
 def _masked(value: Any, kept: int) -> str:
-    # The number of dots says nothing about the length.
+    # Always as many dots, whatever the length.
     return MASK + value[-kept:] if kept and isinstance(value, str) and len(value) > 2 * kept else MASK

@@ -1,4 +1,4 @@
-"""The admin of what was done: audit entries and decisions. Both are read, never written here."""
+"""Admin of audit entries and decisions, both read-only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__: list[str] = []
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    """The chain, newest first."""
+    """The audit chain, newest entry first."""
 
     list_display = ("position", "time", "action", "who", "about", "summary")
     list_select_related = ("actor",)
@@ -36,28 +36,28 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("time"), ordering="at")
     def time(self, obj: AuditEntry) -> str:
-        """When it happened."""
+        """Return the time of the event."""
         return short(obj.at)
 
     @admin.display(description=_("actor"))
     def who(self, obj: AuditEntry) -> str:
-        """Who acted; the primary key of a user who was deleted since."""
+        """Return the actor, or the primary key of one who has been deleted."""
         return str(obj.actor or obj.actor_ref or "–")
 
     @admin.display(description=_("subject"))
     def about(self, obj: AuditEntry) -> str:
-        """Kind and beginning of the key; all of it stands on the entry's page."""
+        """Return the model and the beginning of the primary key."""
         label, _colon, key = obj.subject.partition(":")
         return f"{label.rpartition('.')[2]} {key[:8]}"
 
     @admin.display(description=_("detail"))
     def summary(self, obj: AuditEntry) -> str:
-        """The beginning of the detail."""
+        """Return the beginning of the detail."""
         return Truncator(self.said(obj)).chars(60)
 
     @admin.display(description=_("detail"))
     def said(self, obj: AuditEntry) -> str:
-        """Names of fields and codes."""
+        """Return the detail: names of fields, and codes."""
         return "; ".join(
             f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in obj.detail.items()
         )
@@ -76,7 +76,7 @@ class DecisionAdmin(FactsAdmin):
     )
 
     def sections(self, obj: Decision, *, unmasked: bool) -> Iterator[Section]:
-        """Add whether the decision is still the one that was taken."""
+        """Add whether the decision is unchanged."""
         for section in super().sections(obj, unmasked=unmasked):
             yield Section(section.title, tuple(_laid_out(row) for row in section.rows))
         yield Section(str(_("Proof")), (_proof(obj),))
@@ -95,9 +95,7 @@ def _proof(decision: Decision) -> Row:
     try:
         holds = verify_decision(decision)
     except SealedValueError:
-        return Row(label, str(_("cannot be told: a value does not open")), "unreadable")
+        return Row(label, str(_("unknown: a value cannot be decrypted")), "unreadable")
     if holds:
-        return Row(label, str(_("yes: its digest is right, and the audit chain holds it")))
-    return Row(
-        label, str(_("NO: it was changed after it was taken, or the audit chain does not hold it")), "unreadable"
-    )
+        return Row(label, str(_("yes: its digest is correct, and is in the audit chain")))
+    return Row(label, str(_("NO: it was changed after it was taken, or is not in the audit chain")), "unreadable")

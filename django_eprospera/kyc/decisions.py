@@ -137,7 +137,7 @@ def _refuse_reviewer(review: Review, reviewer: Any) -> None:
         raise DecisionRefused("not_permitted", _("You do not have the permissions to decide reviews."))
     if is_own_review(review, reviewer):
         raise DecisionRefused(
-            "own_review", _("This review is about you or a company of yours: somebody else decides it.")
+            "own_review", _("This review is about you or a company of yours. Another reviewer has to decide it.")
         )
 
 

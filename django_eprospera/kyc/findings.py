@@ -1,6 +1,6 @@
-"""How is the outcome of an automatic check kept and said? As codes; the sentence is made when it is shown.
+"""Results of automatic checks: stored as codes, translated to sentences when they are shown.
 
-A finding holds no personal datum, so it may lie in the database as it is.
+A result contains no personal data, so the database stores it unencrypted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["LABELS", "SENTENCES", "UNREADABLE_WHY", "Finding", "Outcome"]
 
 
 class Outcome(models.TextChoices):
-    """What a check answers."""
+    """Outcome of a check."""
 
     PASS = "pass", _("passed")
     WARN = "warn", _("look closer")
@@ -45,9 +45,9 @@ LABELS: Final[dict[str, _StrPromise]] = {
     "representative": _("Representative"),
 }
 
-# By check and reason. A reason that is the same for every check stands under "*".
+# By check and reason. "*" is for a reason that every check may have.
 SENTENCES: Final[dict[tuple[str, str], _StrPromise]] = {
-    ("*", UNREADABLE_WHY): _("A sealed value does not open. Ask whoever keeps the encryption keys."),
+    ("*", UNREADABLE_WHY): _("A value cannot be decrypted. Ask the administrator who manages the encryption keys."),
     ("person_details", "complete"): _("Name and date of birth are on file."),
     ("person_details", "incomplete"): _("The provider gave no name or no date of birth."),
     ("person_details", "not_shared"): _("The person did not share personal details."),
@@ -100,7 +100,7 @@ SENTENCES: Final[dict[tuple[str, str], _StrPromise]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found: the check's code, its outcome, and a stable word for the reason."""
+    """Result of one check: the check's code, its outcome, and a stable code of the reason."""
 
     code: str
     outcome: Outcome
@@ -108,19 +108,19 @@ class Finding:
 
     @property
     def label(self) -> str:
-        """What was checked, in words."""
+        """Name of the check, for pages."""
         return str(LABELS.get(self.code, self.code))
 
     @property
     def sentence(self) -> str:
-        """What was found, in words."""
+        """The reason as a sentence, for pages."""
         return str(SENTENCES.get((self.code, self.why)) or SENTENCES.get(("*", self.why)) or self.why)
 
     def to_json(self) -> dict[str, str]:
-        """Return what `Review.checks` and the evidence hold."""
+        """Return the form that `Review.checks` and the evidence store."""
         return {"code": self.code, "outcome": self.outcome.value, "why": self.why}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Finding:
-        """Return the finding of what `to_json` made."""
+        """Return the finding that `to_json` returned this for."""
         return cls(str(stored["code"]), Outcome(stored["outcome"]), str(stored["why"]))

@@ -260,9 +260,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('outcome', models.CharField(choices=[('approved', 'approved'), ('rejected', 'rejected'), ('reopened', 'reopened')], max_length=16, verbose_name='decision')),
-                ('reviewer_name', django_eprospera.fields.SealedTextField(help_text='As it was then.', label='decision.reviewer_name', verbose_name='reviewer')),
+                ('reviewer_name', django_eprospera.fields.SealedTextField(help_text='At the time of the decision.', label='decision.reviewer_name', verbose_name='reviewer')),
                 ('reason', django_eprospera.fields.SealedTextField(label='decision.reason', verbose_name='reason')),
-                ('evidence', django_eprospera.fields.SealedJSONField(help_text='The facts as they were then.', label='decision.evidence', verbose_name='evidence')),
+                ('evidence', django_eprospera.fields.SealedJSONField(help_text='The facts at the time of the decision.', label='decision.evidence', verbose_name='evidence')),
                 ('digest', models.CharField(editable=False, max_length=64, verbose_name='digest')),
                 ('decided_at', models.DateTimeField(verbose_name='decided')),
                 ('reviewer', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='reviewer')),

@@ -1,4 +1,4 @@
-"""A user's link with e-Próspera: the grant, its tokens, the freshness of each answer. Only `tokens` writes tokens."""
+"""A user's grant at e-Próspera with its tokens, which only the package `tokens` writes, and the age of each cached answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Connection", "PendingRevocation", "ResourceState"]
 
 
 class Connection(SealedModel):
-    """One user's grant at e-Próspera (OAuth 2.0): who it is for, what was granted, and its sealed tokens."""
+    """One user's grant at e-Próspera (OAuth 2.0): identity, scopes, state, and encrypted tokens."""
 
     class State(models.TextChoices):
         ACTIVE = "active", _("active")
@@ -28,7 +28,7 @@ class Connection(SealedModel):
         NO_REFRESH_TOKEN = "no_refresh_token", _("the access ended, and no lasting access was granted")
         OTHER_SUBJECT = "other_subject", _("the provider answered for another person")
 
-    # Written by `tokens` alone, so that a row saved from an older copy never brings a spent token back.
+    # Written by `tokens` alone, so that saving an outdated copy never restores a spent token.
     TOKEN_FIELDS = (
         "access_token", "access_token_expires_at", "refresh_token", "refresh_token_expires_at", "generation",
         "state", "state_cause", "state_changed_at", "lease_holder", "lease_until", "refresh_sent_at",
@@ -47,7 +47,7 @@ class Connection(SealedModel):
     signed_in_at = models.DateTimeField(_("last sign-in"))
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     used_at = models.DateTimeField(_("last used"), null=True)
-    # Claims the next sync, so that impatient clicks and several workers cost the provider one.
+    # Several clicks or workers within a short time cause a single sync.
     sync_requested_at = models.DateTimeField(_("sync last asked for"), null=True, editable=False)
     sync_error = models.CharField(
         _("error after the last sync"),
@@ -107,7 +107,7 @@ class Connection(SealedModel):
 
 
 class PendingRevocation(SealedModel):
-    """A token that is to be revoked at the provider (RFC 7009), kept until the provider has confirmed it."""
+    """A token to revoke at the provider (RFC 7009), stored until the provider has confirmed the revocation."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     issuer = models.CharField(_("issuer"), max_length=255)
@@ -128,7 +128,7 @@ class PendingRevocation(SealedModel):
 
 
 class ResourceState(models.Model):
-    """How fresh one cached answer is, and why it could not be renewed."""
+    """Age of one cached answer, and the error of the last attempt to update it."""
 
     class Resource(models.TextChoices):
         NATURAL_PERSON = "natural_person", _("personal details")

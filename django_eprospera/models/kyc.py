@@ -1,4 +1,4 @@
-"""KYC: one review per person and per company, and the decisions taken on it, which are never edited."""
+"""KYC reviews, one per person and per company, and the decisions on them, which are never edited."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Affiliation", "AppendOnlyQuerySet", "Decision", "Review"]
 
 
 class AppendOnlyQuerySet(SealedQuerySet):
-    """Rows that are added and read, nothing else."""
+    """Queryset of rows that can be added and read, but not changed or deleted. Raises AuditError."""
 
     def update(self, **_: Any) -> NoReturn:
         raise AuditError(f"{self.model._meta.verbose_name_plural} are never edited. Add a new one.")
@@ -35,7 +35,7 @@ class AppendOnlyQuerySet(SealedQuerySet):
 
 
 class Review(models.Model):
-    """One person or one company, and where its KYC stands."""
+    """KYC case of one person or one company, with its status."""
 
     class Subject(models.TextChoices):
         PERSON = "person", _("person")
@@ -49,7 +49,7 @@ class Review(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     subject_kind = models.CharField(_("kind"), max_length=8, choices=Subject)
-    # Outlives user, connection and entity: `person:<issuer>:<sub>` or `entity:<issuer>:<entity id>`.
+    # Remains when user, connection and entity are deleted: `person:<issuer>:<sub>` or `entity:<issuer>:<entity id>`.
     subject = models.CharField(_("subject"), max_length=600, unique=True, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="eprospera_reviews"
@@ -97,7 +97,7 @@ class Affiliation(models.Model):
 
 
 class Decision(SealedModel):
-    """What a reviewer decided, why, and on which evidence. Added once, never edited, never deleted."""
+    """A reviewer's decision with its reason and evidence. Never edited or deleted: save and delete raise AuditError."""
 
     class Outcome(models.TextChoices):
         APPROVED = "approved", _("approved")
@@ -110,10 +110,14 @@ class Decision(SealedModel):
     reviewer = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, verbose_name=_("reviewer"), related_name="+"
     )
-    reviewer_name = SealedTextField(_("reviewer"), label="decision.reviewer_name", help_text=_("As it was then."))
+    reviewer_name = SealedTextField(
+        _("reviewer"), label="decision.reviewer_name", help_text=_("At the time of the decision.")
+    )
     reason = SealedTextField(_("reason"), label="decision.reason")
-    evidence = SealedJSONField(_("evidence"), label="decision.evidence", help_text=_("The facts as they were then."))
-    # SHA-256 over outcome, reviewer, reason, evidence and time; the audit chain holds it too.
+    evidence = SealedJSONField(
+        _("evidence"), label="decision.evidence", help_text=_("The facts at the time of the decision.")
+    )
+    # SHA-256 over outcome, reviewer, reason, evidence and time; also in the audit chain.
     digest = models.CharField(_("digest"), max_length=64, editable=False)
     decided_at = models.DateTimeField(_("decided"))
 

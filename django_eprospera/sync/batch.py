@@ -1,4 +1,4 @@
-"""How are many connections synced, one after the other, without hammering a provider that is down?"""
+"""Sync of many connections, one after the other. Stops early when the provider is down."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["sync_due", "sync_each"]
 
-# So many connections in a row for which the provider gave nothing at all: then it is down, and the rest can wait.
+# After so many connections in a row that failed entirely, the provider is taken to be down.
 _ENOUGH: Final = 3
 _DOWN: Final = frozenset({"rate_limited", "unavailable"})
 
 
 def sync_each(connection_ids: Iterable[uuid.UUID]) -> Iterator[tuple[uuid.UUID, SyncReport]]:
-    """Sync one connection after the other, and yield what came of each. Ends early when the provider seems to be down."""
+    """Sync the connections, and yield the report of each. Ends early when the provider seems to be down."""
     in_vain = 0
     for pk in connection_ids:
         connection = Connection.objects.filter(pk=pk).first()
@@ -36,6 +36,6 @@ def sync_each(connection_ids: Iterable[uuid.UUID]) -> Iterator[tuple[uuid.UUID, 
 
 
 def sync_due(limit: int = 100) -> Iterator[tuple[uuid.UUID, SyncReport]]:
-    """Sync up to `limit` connections that are due, those first that wait longest. Two workers share the work."""
+    """Sync up to `limit` connections that are due, and yield the report of each. Several workers share the work."""
     waiting = list(due(timezone.now()).values_list("pk", flat=True)[:limit])
     return sync_each(pk for pk in waiting if claim(pk))
