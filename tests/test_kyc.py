@@ -14,7 +14,7 @@ from django.test import override_settings
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from django_eprospera import documents, kyc, signals, tokens
+from django_eprospera import audit, documents, kyc, signals, tokens
 from django_eprospera.admin.review_queue import next_in_queue
 from django_eprospera.errors import AuditError, DecisionRefused, SealedValueError
 from django_eprospera.kyc import decisions
@@ -504,6 +504,61 @@ def test_pressing_twice_decides_once(reviewer):
     assert Decision.objects.count() == 1
 
 
+@pytest.mark.django_db
+def test_a_page_from_before_two_decisions_decides_nothing_though_the_status_is_the_same(reviewer):
+    review = kyc.evaluate(person())
+    before = Review.objects.get()
+    decide(review, reviewer)
+    decide(review, reviewer, REOPENED, "Look again.")
+    with pytest.raises(DecisionRefused) as refused:
+        decide(before, reviewer)
+    assert refused.value.code == "stale"
+
+
+@pytest.mark.django_db
+def test_a_review_that_left_the_queue_meanwhile_is_not_decided(reviewer):
+    review = kyc.evaluate(person())
+    Review.objects.update(status=Review.Status.WAITING)
+    with pytest.raises(DecisionRefused) as refused:
+        decide(review, reviewer)
+    assert refused.value.code == "stale"
+
+
+@pytest.mark.django_db
+def test_facts_that_were_erased_are_not_approved(reviewer):
+    connection = person()
+    review = kyc.evaluate(connection)
+    decide(review, reviewer, REJECTED, "Not legible.")
+    connection.delete()
+    with pytest.raises(DecisionRefused) as refused:
+        decide(review, reviewer, reason="Known in person.")
+    assert refused.value.code == "no_facts"
+
+
+@pytest.mark.django_db
+def test_a_reason_may_have_two_thousand_characters(reviewer):
+    assert decide(kyc.evaluate(person()), reviewer, REJECTED, f" {'x' * 2000} ").reason == "x" * 2000
+
+
+@pytest.mark.django_db
+def test_a_decision_leaves_the_queue_and_a_reopened_one_enters_it_at_its_end(reviewer):
+    review = kyc.evaluate(person())
+    waited = review.queued_at
+    decide(review, reviewer)
+    assert review.queued_at is None
+    assert Review.objects.get().queued_at is None
+    decide(review, reviewer, REOPENED, "Look again.")
+    assert review.queued_at == Review.objects.get().queued_at > waited
+
+
+@pytest.mark.django_db
+def test_a_digest_says_nothing_of_guessed_facts(reviewer):
+    """Equal facts, reasons and reviewers have salts of their own, so that no guess can be compared with a digest."""
+    salts = {decide(kyc.evaluate(person()), reviewer).evidence["salt"] for _ in range(2)}
+    assert len(salts) == 2
+    assert {len(salt) for salt in salts} == {32}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_reviewers_at_once_one_decides():
     review = kyc.evaluate(person())
@@ -832,6 +887,36 @@ def test_a_decision_that_the_chain_does_not_hold_does_not_verify(reviewer):
     decision = decide(kyc.evaluate(person()), reviewer)
     with database.cursor() as cursor:
         cursor.execute("DELETE FROM django_eprospera_auditentry")
+    assert not kyc.verify_decision(Decision.objects.get(pk=decision.pk))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("column", ["reason", "reviewer_name", "evidence"])
+def test_a_decision_edited_by_somebody_with_the_key_does_not_verify(reviewer, column):
+    decision = decide(kyc.evaluate(person()), reviewer, reason="Agrees.")
+    value = decision.evidence | {"checks": []} if column == "evidence" else "Somebody else"
+    sealed = Decision._meta.get_field(column).seal(value, decision).text
+    with database.cursor() as cursor:
+        cursor.execute(f"UPDATE django_eprospera_decision SET {column} = %s", [sealed])
+    edited = Decision.objects.get(pk=decision.pk)
+    assert getattr(edited, column) == value
+    assert not kyc.verify_decision(edited)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("entry", ["another action", "another review", "another decision"])
+def test_an_entry_about_something_else_does_not_prove_a_decision(reviewer, entry):
+    review, other = kyc.evaluate(person()), kyc.evaluate(person())
+    decision = decide(review, reviewer)
+    with database.cursor() as cursor:
+        cursor.execute("DELETE FROM django_eprospera_auditentry")
+    detail = {"decision": str(decision.pk), "outcome": "approved", "digest": decision.digest}
+    if entry == "another action":
+        audit.record(AuditEntry.Action.REOPENED, review, actor=reviewer, detail=detail)
+    elif entry == "another review":
+        audit.record(AuditEntry.Action.DECIDED, other, actor=reviewer, detail=detail)
+    else:
+        assert kyc.verify_decision(decide(review, reviewer, REJECTED, "Forged."))
     assert not kyc.verify_decision(Decision.objects.get(pk=decision.pk))
 
 
