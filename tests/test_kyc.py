@@ -17,12 +17,12 @@ from django.utils import timezone, translation
 from django_eprospera import audit, documents, kyc, signals, tokens
 from django_eprospera.admin.review_queue import next_in_queue
 from django_eprospera.errors import AuditError, DecisionRefused, SealedValueError
-from django_eprospera.kyc import decisions
+from django_eprospera.kyc import decisions, reviews
 from django_eprospera.kyc.checks import results_of, run
 from django_eprospera.kyc.decisions import facts_version, outcomes_for
 from django_eprospera.kyc.facts import entity_facts, facts_of, person_facts
 from django_eprospera.kyc.findings import LABELS, SENTENCES, Finding
-from django_eprospera.models import Affiliation, AuditEntry, Decision, NaturalPerson, Review
+from django_eprospera.models import Affiliation, AuditEntry, Connection, Decision, LegalEntity, NaturalPerson, Review
 from tests import factories
 
 OTHER_KEY = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI="
@@ -137,7 +137,8 @@ def test_a_company_nobody_shares_any_more_leaves_the_queue():
     consent.withdrawn_at = timezone.now()
     consent.save()
     kyc.evaluate(connection)
-    assert Review.objects.get(entity=consent.entity).status == Review.Status.WAITING
+    review = Review.objects.get(entity=consent.entity)
+    assert (review.status, review.queued_at) == (Review.Status.WAITING, None)
     assert kyc.status_for_entity(connection.user, consent.entity) is None
 
 
@@ -270,6 +271,29 @@ def test_checks_of_a_company(facts, code, expected):
 
 
 @pytest.mark.django_db
+def test_a_picture_whose_file_was_never_fetched_is_missing():
+    connection = person(verification={"pictures": ["document_front"]})
+    factories.picture(connection.id_verification, kind="face", content=b"")
+    assert why(run(person_facts(connection)), "pictures") == "fail missing"
+
+
+@pytest.mark.django_db
+def test_a_company_is_dissolved_from_its_day_of_dissolution():
+    entity = factories.consent(
+        factories.connection(), factories.legal_entity(dissolution_date=timezone.localdate())
+    ).entity
+    assert why(run(entity_facts(entity)), "entity_exists") == "fail dissolved"
+
+
+@pytest.mark.django_db
+def test_a_representative_whose_review_is_pending_is_not_approved():
+    connection = person()
+    entity = factories.consent(connection).entity
+    kyc.evaluate(connection)
+    assert why(run(entity_facts(entity)), "representative") == "warn not_approved"
+
+
+@pytest.mark.django_db
 def test_checks_of_a_company_documents():
     entity = factories.consent(factories.connection(scopes="eprospera:entity.read")).entity
     assert why(run(entity_facts(entity)), "entity_documents") == "warn not_shared"
@@ -313,6 +337,13 @@ def test_values_that_do_not_open_fail_a_check_and_undo_nothing(reviewer):
 
 
 @pytest.mark.django_db
+def test_values_that_do_not_open_are_no_reason_to_wait():
+    connection = person()
+    with override_settings(FIELD_ENCRYPTION_KEY=OTHER_KEY):
+        assert kyc.evaluate(type(connection).objects.get(pk=connection.pk)).status == Review.Status.PENDING
+
+
+@pytest.mark.django_db
 def test_a_decision_stands_when_keys_are_rotated(reviewer, settings):
     connection = person()
     decide(kyc.evaluate(connection), reviewer)
@@ -337,6 +368,7 @@ def test_an_approval_keeps_who_why_when_and_on_which_facts(reviewer):
     assert facts["identity"]["pictures"]["face"] == person_facts(connection).pictures["face"].digest
     assert facts["residency"]["residency_type"] == "Resident"
     assert kept.evidence["checks"] == review.checks
+    assert (kept.evidence["subject"], kept.evidence["reviewer"]) == (review.subject, str(reviewer.pk))
     entry = AuditEntry.objects.get(action="decided")
     assert entry.detail == {"decision": str(kept.pk), "outcome": "approved", "digest": kept.digest}
     assert entry.actor == reviewer
@@ -464,6 +496,16 @@ def test_who_was_ever_the_person_or_shared_the_company_never_decides(client, rev
     Review.objects.update(status=Review.Status.PENDING, queued_at=timezone.now())
     assert next_in_queue(reviewer) is None
     assert next_in_queue(make_reviewer()) == review
+
+
+@pytest.mark.django_db
+def test_a_review_of_the_reviewers_own_account_is_their_own_also_without_a_record(reviewer):
+    review = kyc.evaluate(person())
+    Review.objects.update(user=reviewer)
+    Affiliation.objects.all().delete()
+    with pytest.raises(DecisionRefused) as refused:
+        decide(Review.objects.get(pk=review.pk), reviewer)
+    assert refused.value.code == "own_review"
 
 
 @pytest.mark.django_db
@@ -645,32 +687,88 @@ def test_a_decision_reads_each_file_once_and_outside_of_its_transaction(opened, 
     assert opened == [False] * 3
 
 
+def rename(connection):
+    details = connection.natural_person
+    details.name = "Ada Changed"
+    details.save()
+
+
+@pytest.fixture
+def after_examining(monkeypatch):
+    """`after_examining(work)`: `work` is done once the next decision has read facts and files."""
+
+    def arrange(work):
+        examine = decisions._examine
+
+        def change_after(review):
+            examined = examine(review)
+            work()
+            return examined
+
+        monkeypatch.setattr(decisions, "_examine", change_after)
+
+    return arrange
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "change",
     [
+        rename,
         lambda connection: NaturalPerson.objects.get().delete(),
         lambda connection: connection.id_verification.images.get(kind="face").delete(),
         lambda connection: type(connection).objects.update(scope="openid"),
         lambda connection: connection.delete(),
     ],
 )
-def test_facts_that_change_while_a_decision_is_prepared_refuse_it(reviewer, change, monkeypatch):
+def test_facts_that_change_while_a_decision_is_prepared_refuse_it(reviewer, change, after_examining):
     connection = person()
     review = kyc.evaluate(connection)
-    examine = decisions._examine
-
-    def change_after(review):
-        examined = examine(review)
-        change(connection)
-        return examined
-
-    monkeypatch.setattr(decisions, "_examine", change_after)
+    after_examining(lambda: change(connection))
     with pytest.raises(DecisionRefused) as refused:
         decide(review, reviewer)
     assert refused.value.code == "stale"
     assert Review.objects.get().status == Review.Status.PENDING
     assert not Decision.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("change", "decided"),
+    [
+        (lambda entity: LegalEntity.objects.get().save(), True),  # every sync writes `updated_at`
+        (lambda entity: entity.documents.get().delete(), False),
+        (lambda entity: entity.consents.update(withdrawn_at=timezone.now()), False),
+    ],
+    ids=["sync", "document", "consent"],
+)
+def test_facts_of_a_company_that_change_while_a_decision_is_prepared(reviewer, change, decided, after_examining):
+    connection = person()
+    entity = factories.consent(connection).entity
+    factories.document(entity)
+    kyc.evaluate(connection)
+    after_examining(lambda: change(entity))
+    if decided:
+        assert decide(Review.objects.get(entity=entity), reviewer)
+    else:
+        with pytest.raises(DecisionRefused) as refused:
+            decide(Review.objects.get(entity=entity), reviewer)
+        assert refused.value.code == "stale"
+
+
+@pytest.mark.django_db
+def test_a_company_that_nobody_shares_can_be_approved_by_its_own_provider_alone(reviewer, settings):
+    entity = factories.consent(person()).entity
+    kyc.evaluate(Connection.objects.get())
+    review = Review.objects.get(entity=entity)
+    decide(review, reviewer, REJECTED, "Not known.")
+    entity.consents.all().delete()
+    settings.EPROSPERA_BASE_URL, before = "https://another.example", settings.EPROSPERA_BASE_URL
+    with pytest.raises(DecisionRefused) as refused:
+        decide(review, reviewer, reason="Known now.")
+    assert refused.value.code == "other_provider"
+    settings.EPROSPERA_BASE_URL = before
+    assert decide(review, reviewer, reason="Known now.").outcome == APPROVED
 
 
 @pytest.mark.django_db
@@ -683,6 +781,18 @@ def test_a_page_reads_no_file_while_the_facts_are_those_of_the_last_sync(client,
     connection.id_verification.images.get(kind="document_back").delete()
     assert "Every picture opens" in page_of(client, review)
     assert len(opened) == 2
+
+
+@pytest.mark.django_db
+def test_a_file_fetched_again_is_read_again(client):
+    connection = person()
+    picture = person_facts(connection).pictures["face"]
+    content = documents.read(picture)
+    documents.storage().delete(picture.storage_name)
+    review = kyc.evaluate(connection)
+    assert "A picture is no longer in the storage." in page_of(client, review)
+    documents.store(picture, content)
+    assert "Every picture opens" in page_of(client, review)
 
 
 @pytest.mark.django_db
@@ -760,6 +870,93 @@ def test_a_dissolved_company_is_reviewed_again(reviewer):
     entity.save()
     kyc.evaluate(connection)
     assert Review.objects.get(entity=entity).status == Review.Status.PENDING
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("last", [REJECTED, REOPENED])
+def test_a_status_that_is_not_that_of_the_last_decision_does_not_last(reviewer, last):
+    connection = person()
+    review = kyc.evaluate(connection)
+    decide(review, reviewer)
+    decide(review, reviewer, last, "Forged.")
+    Review.objects.update(status=Review.Status.APPROVED)
+    assert kyc.evaluate(connection).status == Review.Status.PENDING
+
+
+@pytest.mark.django_db
+def test_an_approval_of_changed_facts_lasts(reviewer):
+    connection = person()
+    decide(kyc.evaluate(connection), reviewer)
+    details = NaturalPerson.objects.get()
+    details.name = "Ada Changed"
+    details.save()
+    decide(kyc.evaluate(connection), reviewer)
+    assert kyc.evaluate(connection).status == Review.Status.APPROVED
+    assert kyc.status_for(connection.user).status == Review.Status.APPROVED
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """`meanwhile(work)`: `work` is done once, between the reading and the writing of the next evaluation."""
+
+    def arrange(work):
+        original = reviews.columns_of
+
+        def interrupted(*arguments):
+            monkeypatch.setattr(reviews, "columns_of", original)
+            work()
+            return original(*arguments)
+
+        monkeypatch.setattr(reviews, "columns_of", interrupted)
+
+    return arrange
+
+
+@pytest.mark.django_db
+def test_an_evaluation_does_not_undo_a_decision_taken_meanwhile(reviewer, meanwhile):
+    connection = person()
+    kyc.evaluate(connection)
+    meanwhile(lambda: decide(Review.objects.get(), reviewer))
+    assert kyc.evaluate(connection).status == Review.Status.APPROVED
+
+
+@pytest.mark.django_db
+def test_an_evaluation_does_not_reopen_what_was_decided_anew_meanwhile(reviewer, meanwhile):
+    connection = person()
+    decide(kyc.evaluate(connection), reviewer)
+    details = NaturalPerson.objects.get()
+    details.name = "Ada Changed"
+    details.save()
+
+    def decide_anew():
+        review = Review.objects.get()
+        decide(review, reviewer, REOPENED, "She married.")
+        decide(review, reviewer)
+
+    meanwhile(decide_anew)
+    assert kyc.evaluate(connection).status == Review.Status.APPROVED
+
+
+@pytest.mark.django_db
+def test_an_evaluation_does_not_take_a_review_out_of_the_queue_that_entered_it_meanwhile(meanwhile):
+    connection = factories.connection()
+    kyc.evaluate(connection)
+
+    def facts_arrive():
+        factories.natural_person(connection)
+        factories.id_verification(connection)
+        kyc.evaluate(connection)
+
+    meanwhile(facts_arrive)
+    assert kyc.evaluate(connection).status == Review.Status.PENDING
+    assert kyc.status_for(connection.user).queued_at is not None
+
+
+@pytest.mark.django_db
+def test_the_review_of_a_person_without_details_waits_and_is_told():
+    connection = factories.connection()
+    review = kyc.evaluate(connection)
+    assert kyc.status_for(connection.user) == review
 
 
 @pytest.mark.django_db

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
-
 from django_eprospera.kyc.facts import entity_subject, person_subject
 from django_eprospera.models import Affiliation, Review
 
@@ -33,10 +31,9 @@ def is_own_review(review: Review, reviewer: Any) -> bool:
 
 
 def own_subjects(user: Any) -> QuerySet[Affiliation]:
-    """Return the subjects that the user was ever affiliated with, under this account or another one of the same person."""
-    user_ref = str(user.pk)
-    persons = Affiliation.objects.filter(user_ref=user_ref).values("person")
-    return Affiliation.objects.filter(Q(user_ref=user_ref) | Q(person__in=persons))
+    """Return the affiliations of every person that the user was ever connected as, under this account or another one."""
+    persons = Affiliation.objects.filter(user_ref=str(user.pk)).values("person")
+    return Affiliation.objects.filter(person__in=persons)
 
 
 def _remember(subject: str, connection: Connection) -> None:

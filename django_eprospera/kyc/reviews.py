@@ -24,7 +24,7 @@ from django_eprospera.kyc.facts import (
     person_facts,
     person_subject,
 )
-from django_eprospera.models import AuditEntry, Decision, LegalEntity, Review
+from django_eprospera.models import AuditEntry, LegalEntity, Review
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,5 +132,7 @@ def _still_covered(review: Review, facts: PersonFacts | EntityFacts) -> bool:
     identity = facts.identity
     if not is_readable(identity):
         return True  # an encryption key is missing; the facts need not have changed
-    decision = review.decisions.exclude(outcome=Decision.Outcome.REOPENED).order_by("-decided_at").first()
-    return decision is not None and decision.evidence["facts"]["identity"] == identity
+    decision = review.decisions.order_by("-decided_at").first()
+    if decision is None or decision.outcome != review.status:
+        return False  # no decision led to this status
+    return bool(decision.evidence["facts"]["identity"] == identity)
