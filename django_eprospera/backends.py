@@ -91,8 +91,7 @@ class EprosperaOpenIdConnect(SocialBackend):
             self.strategy.clean_partial_pipeline(paused)
         endpoint = Deadline().client().discovery().authorization_endpoint
         state = self.get_or_create_state()
-        key = self.transaction_key(state)
-        self.strategy.session_set(key, {**self.strategy.session_get(key), "sealed": self._pending.seal(state)})
+        self.keep_for_state(state, self._pending.seal(state))
         return HttpResponseRedirect(self._authorization_url(endpoint, state, self._pending))
 
     def _take_next(self) -> str:
@@ -134,7 +133,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         callback = Callback.read(self._request.GET)
         self.data = {"state": callback.state}
         state = self.validate_state()  # from here on this state is spent
-        begun = self._pending = PendingSignIn.open(state, (self._oauth2_transaction or {}).get("sealed"))
+        begun = self._pending = PendingSignIn.open(state, self.kept_for_state())
         deadline = Deadline()
         document = deadline.client().discovery()
         callback.check_issuer(document.issuer, required=document.authorization_response_iss_parameter_supported)

@@ -1,11 +1,14 @@
-"""How is one exchange with a peer kept within its time and its size, whatever the peer does? Sockets; no models, no Django.
+"""Sockets and connections for requests that keep each exchange within one deadline and one size. No models, no Django.
 
-The time-outs of requests and urllib3 bound one read. A peer that sends one byte a second passes them for ever, in the
-headers as in the body. Here every send, read and handshake is given what is left of one deadline, and every byte read is
-counted. The pool of urllib3 goes on as usual above it. DNS alone is not bounded: the resolver's own time-outs apply.
+The timeouts of requests and urllib3 bound a single read: a peer that sends one byte a second never exceeds them, in the
+headers as in the body. Here every send, read and handshake gets what is left of one deadline, and every byte read is
+counted. urllib3's connection pool is used unchanged above it. DNS is not bounded: the resolver's own timeouts apply.
 
-urllib3 logs the target of each request at level DEBUG and puts it into its exceptions. It is told the path template
-instead; the real target, which may carry a signature, is put in when the request line is written.
+urllib3 logs the target of each request at level DEBUG and puts it into its exceptions. It gets the path template instead;
+the real target, which may carry a signature, is inserted when the request line is written.
+
+No other module uses parts of urllib3 and requests that their manuals do not promise. tests/test_dependencies.py reports
+one that moved.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ _OVERHEAD = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one exchange may take: seconds to connect, between bytes, and in all; bytes of the answer's body."""
+    """Bounds of one exchange: seconds to connect, between bytes, and in total; bytes of the answer's body."""
 
     connect_timeout: float = 5.0
     read_timeout: float = 10.0
@@ -50,11 +53,11 @@ class Limits:
 
 
 class TooLarge(OSError):
-    """The peer sent more than the exchange may take."""
+    """The peer sent more than the limits allow."""
 
 
 class Exchange:
-    """One request and its answer, as the sockets below see it."""
+    """One request and its answer, as the sockets see it."""
 
     __slots__ = ("ends", "fresh", "limits", "path", "public_only", "received", "reused", "sent", "target", "tls")
 
@@ -71,7 +74,7 @@ class Exchange:
         self.received = 0
 
     def left(self) -> float:
-        """Seconds until the deadline. Raises TimeoutError when there are none."""
+        """Return the seconds until the deadline. Raises TimeoutError when there are none."""
         left = self.ends - time.monotonic()
         if left <= 0:
             msg = "deadline"
@@ -85,7 +88,7 @@ class Exchange:
             raise TooLarge
 
     def connect(self, host: str, port: int, *, direct: bool) -> PlainSocket:
-        """Open a connection to the first address of `host` that answers, within what is left of the time."""
+        """Return a connection to the first address of `host` that accepts one. Raises OSError, at the deadline TimeoutError."""
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:
@@ -138,7 +141,7 @@ class PlainSocket(socket.socket):
 
 
 class TlsSocket(ssl.SSLSocket):
-    """The same for TLS, the handshake included."""
+    """A TLS socket that keeps to the deadline of the current exchange, the handshake included."""
 
     def do_handshake(self, *args: Any, **kwargs: Any) -> None:
         _arm(self)
@@ -226,7 +229,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return manager
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the context verifies always, and holds its roots already (loading them costs 20 ms a connection)."""
+        """Do nothing: the context always verifies, and holds its roots already (loading them costs 20 ms a connection)."""
 
     def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:  # noqa: ARG002
         exchange = current.get()
@@ -235,14 +238,14 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """Never: requests would read the redirect's body whole, without a limit, even when it does not follow it."""
+        """Return None: requests would read a redirect's whole body, without a limit, even when it does not follow it."""
         return None
 
 
 def open_session(ca_bundle: str | None = None) -> requests.Session:
-    """A pool of connections that verifies certificates, keeps no cookies and reads no `.netrc`.
+    """Return a session that verifies certificates, keeps no cookies and reads no `.netrc`.
 
-    Roots: `ca_bundle` (a file or a folder), else what REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE name, else certifi's.
+    Root certificates: `ca_bundle` (a file or a directory), else REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, else certifi's.
     """
     roots = (
         ca_bundle
@@ -262,7 +265,8 @@ def open_session(ca_bundle: str | None = None) -> requests.Session:
 
 
 def shared_session() -> requests.Session:
-    """The session of this process. A forked child opens its own: two processes on one connection read each other's answers."""
+    """Return the session of this process. A forked child gets its own: on a shared connection it would read its parent's
+    answers."""
     return _session_of(os.getpid())
 
 

@@ -24,6 +24,8 @@ from django_eprospera.keys import keyring
 __all__ = [
     "LIFETIME",
     "MOST_PENDING",
+    "STATE_INDEX",
+    "STATE_SCOPE",
     "PendingSignIn",
     "open_partial",
     "prune_states",
@@ -34,7 +36,9 @@ __all__ = [
 LIFETIME: Final = 1800  # seconds from begin to return
 MOST_PENDING: Final = 5  # sign-ins of one browser
 _OWNER: Final = b"sign_in.transaction:"
-_NONCE_SCOPE: Final = "social_core.oauth2.eprospera"  # python-social-auth's name for our states in its nonce table
+# python-social-auth's names for our states: in its nonce table, and in the session.
+STATE_SCOPE: Final = "social_core.oauth2.eprospera"
+STATE_INDEX: Final = "eprospera_oauth2_transaction_index"
 
 _BACKEND: Final = "eprospera"
 _SEALED: Final = "eprospera_sealed"
@@ -93,7 +97,7 @@ class PendingSignIn:
 
 def prune_states(limit: int = 100) -> int:
     """Delete up to `limit` states whose sign-in never returned. Returns how many."""
-    abandoned = Nonce.objects.filter(server_url=_NONCE_SCOPE, timestamp__lt=int(time.time()) - LIFETIME)
+    abandoned = Nonce.objects.filter(server_url=STATE_SCOPE, timestamp__lt=int(time.time()) - LIFETIME)
     batch = list(abandoned.values_list("pk", flat=True)[:limit])
     return int(abandoned.filter(pk__in=batch).delete()[0]) if batch else 0
 

@@ -25,7 +25,7 @@ from django_eprospera.provider.http import call
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE
 from django_eprospera.sign_in.association import uid_of
-from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, prune_states
+from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, STATE_INDEX, STATE_SCOPE, prune_states
 from django_eprospera.sign_in.user_details import user_details
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
     def get_or_create_state(self) -> str:
         """A new state. The oldest of this browser's pending sign-ins make room, and some forgotten ones of others go."""
         prune_states()
-        index = self.strategy.session_get(self._transaction_index_key())
+        index = self.strategy.session_get(STATE_INDEX)
         pending = sorted(index.items(), key=lambda item: item[1]) if isinstance(index, dict) else []
         for state, timestamp in pending[: max(len(pending) - MOST_PENDING + 1, 0)]:
             self.strategy.session_pop(self.transaction_key(state))
-            self.strategy.storage.nonce.consume(self._nonce_scope(), timestamp, state)
+            self.strategy.storage.nonce.consume(STATE_SCOPE, timestamp, state)
             del index[state]
         return str(super().get_or_create_state())
 
@@ -104,8 +104,25 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         """The state that `auth_complete` has read."""
         return self.data.get("state")
 
+    # Private parts of social-core: no other module names them. tests/test_dependencies.py reports one that moved.
+
+    def _transaction_index_key(self) -> str:
+        return STATE_INDEX
+
+    def _nonce_scope(self) -> str:
+        return STATE_SCOPE
+
     def _state_lifetime(self) -> int:
         return LIFETIME
+
+    def kept_for_state(self) -> Any:
+        """What `begin` added to the state that `validate_state` has just accepted."""
+        return (self._oauth2_transaction or {}).get("sealed")
+
+    def keep_for_state(self, state: str, sealed: str) -> None:
+        """Add `sealed` to what the session holds for a state."""
+        key = self.transaction_key(state)
+        self.strategy.session_set(key, {**self.strategy.session_get(key), "sealed": sealed})
 
     def request(self, url: str, **options: Any) -> Any:
         """For steps of a site that call the provider through the base: the same bounds as everything else."""
