@@ -210,8 +210,16 @@ def test_a_file_of_any_size_comes_back_whole(size):
 class Dribble(io.BytesIO):
     """A storage that hands out less than it was asked for."""
 
+    most = 1_000
+
     def read(self, size=-1):
-        return super().read(min(size, 1_000) if size > 0 else size)
+        return super().read(min(size, self.most) if size > 0 else size)
+
+
+class AllButOne(Dribble):
+    """Hands out a chunk but for its last byte."""
+
+    most = CHUNK - 1
 
 
 def test_a_source_that_hands_out_little_at_a_time_makes_no_difference():
@@ -220,6 +228,17 @@ def test_a_source_that_hands_out_little_at_a_time_makes_no_difference():
     RING.seal_file(OWNER, Dribble(content), target)
     assert open_file(target.getvalue()) == content
     assert b"".join(RING.open_file(OWNER, Dribble(target.getvalue()))) == content
+
+
+def test_chunks_are_64_kib_whatever_a_source_hands_out_so_that_no_file_is_in_memory_whole():
+    content = os.urandom(2 * CHUNK + 5)
+    for source in io.BytesIO(content), Dribble(content), AllButOne(content):
+        target = io.BytesIO()
+        RING.seal_file(OWNER, source, target)
+        sealed = target.getvalue()
+        assert len(sealed) == 4 + 4 + 16 + len(content) + 3 * 16  # magic, key id, salt, and a tag for each chunk
+        for opened in io.BytesIO(sealed), Dribble(sealed), AllButOne(sealed):
+            assert [len(chunk) for chunk in RING.open_file(OWNER, opened)] == [CHUNK, CHUNK, 5]
 
 
 def test_a_file_opens_for_no_other_owner():
