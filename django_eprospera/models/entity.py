@@ -23,7 +23,7 @@ from django_eprospera.models.person import StoredFile
 __all__ = ["EntityConsent", "EntityDocument", "LegalEntity"]
 
 _COMPANY: Final = _("Company")
-_LIFE: Final = _("Life")
+_DATES: Final = _("Dates")
 _OFFICE: Final = _("Principal office")
 
 
@@ -38,10 +38,10 @@ class LegalEntity(FactsModel):
         Fact("option_id", _COMPANY, identifies=True, for_review=False),
         Fact("entity_id", _COMPANY, identifies=True, for_review=False, source="id"),
         Fact("resident_permit_number", _COMPANY, identifies=True),
-        Fact("formation_date", _LIFE, identifies=True),
-        Fact("registration_date", _LIFE, identifies=True),
-        Fact("dissolution_date", _LIFE, identifies=True),
-        Fact("created_at", _LIFE, for_review=False),
+        Fact("formation_date", _DATES, identifies=True),
+        Fact("registration_date", _DATES, identifies=True),
+        Fact("dissolution_date", _DATES, identifies=True),
+        Fact("created_at", _DATES, for_review=False),
         Fact("principal_office_address", _OFFICE),
     )
 
