@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from social_django.models import UserSocialAuth
 
-from django_eprospera import tokens
 from django_eprospera.errors import OtherSubject, SignInRefused
 from django_eprospera.sign_in.sealed_grant import GRANT, open_grant
+from django_eprospera.tokens.grant import store_sign_in
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -43,7 +43,7 @@ def store_connection(
         raise OtherSubject("This user signs in with another e-Próspera account.")
     granted, id_token = open_grant(str(uid), (response or {}).get(GRANT))
     moment = id_token.issued_at if id_token.auth_time is None else id_token.auth_time
-    tokens.store_sign_in(
+    store_sign_in(
         user=user,
         issuer=id_token.issuer,
         sub=id_token.sub,

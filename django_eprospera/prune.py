@@ -31,7 +31,7 @@ from django_eprospera.models import (
     VerificationImage,
 )
 from django_eprospera.sign_in.pending import prune_states
-from django_eprospera.tokens import sweep_spool
+from django_eprospera.tokens import spool
 
 if TYPE_CHECKING:
     import uuid
@@ -82,7 +82,7 @@ def prune(*, dry_run: bool = False) -> Pruned:
         if not dry_run:
             documents.storage().delete(name)
     if not dry_run:
-        count.files += sweep_spool()
+        count.files += spool.sweep()
         count.sign_ins = prune_sign_ins()
     return count
 

@@ -17,7 +17,7 @@ from django_eprospera.kyc import affiliations
 from django_eprospera.models import Connection, EntityConsent, EntityDocument, VerificationImage
 from django_eprospera.sign_in import pending
 from django_eprospera.sign_in.recent import note_sign_in
-from django_eprospera.tokens import queue_revocation
+from django_eprospera.tokens.revocation import queue_revocation
 
 __all__: list[str] = []
 

@@ -1,8 +1,8 @@
-"""How is a write committed although the caller is inside a transaction that may roll back? No models, no network.
+"""Writes that stay committed although the caller's transaction may roll back.
 
-Outside a transaction, work simply runs. Inside one, it runs in a thread, which has a database connection of its own. SQLite
-has one writer, so there the second connection would wait for the first for ever: we refuse instead. The transaction that
-`TestCase` wraps a test in is recognised, because no other connection could see its rows.
+Outside a transaction, the work runs directly. Inside one, it runs in a thread with a database connection of its own. SQLite has
+one writer, so the second connection would wait for the first forever: the work is refused instead. The transaction that
+`TestCase` wraps a test in does not count, because no other connection could see its rows.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["in_transaction", "run", "short_lock_wait"]
 
 T = TypeVar("T")
 
-# How long a statement waits for a row that somebody else has locked, in milliseconds.
+# How long a statement waits for a locked row, in milliseconds.
 _LOCK_WAIT = 2_000
 
 
 def in_transaction(alias: str) -> bool:
-    """Whether the caller is inside a transaction of its own (`atomic()`, ATOMIC_REQUESTS, autocommit off)."""
+    """Return whether the caller has an open transaction (`atomic()`, ATOMIC_REQUESTS, autocommit off)."""
     connection = connections[alias]
     if not connection.in_atomic_block:
         return not connection.get_autocommit()
@@ -51,7 +51,7 @@ def run(alias: str, work: Callable[[], T]) -> T:
 
 @contextmanager
 def short_lock_wait(alias: str) -> Iterator[None]:
-    """A transaction in which no statement waits long for somebody's row lock: it raises OperationalError instead."""
+    """Transaction in which no statement waits longer than two seconds for a row lock: it raises OperationalError then."""
     with transaction.atomic(using=alias):
         if connections[alias].vendor == "postgresql":
             with connections[alias].cursor() as cursor:

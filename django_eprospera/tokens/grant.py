@@ -1,4 +1,4 @@
-"""How does a connection begin, heal and end?"""
+"""Create a connection from a verified sign-in, renew it, and end it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _opened(connection: Connection) -> str | None:
     try:
         token: str | None = connection.refresh_token
     except SealedValueError:
-        return None  # it cannot be revoked, and must not keep anybody from signing in
+        return None  # it cannot be revoked, and must not prevent the sign-in
     return token
 
 
@@ -96,7 +96,7 @@ def _take(connection: Connection, tokens: Tokens, now: datetime) -> None:
         "access_token_expires_at": tokens.expires_at,
         "refresh_token": tokens.refresh_token,
         "refresh_token_expires_at": now + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if tokens.refresh_token else None,
-        # A refresh of the old grant that is under way finds another generation and keeps its hands off.
+        # A refresh of the old grant that is under way finds another generation and writes nothing.
         "generation": connection.generation + 1,
         "state": Connection.State.ACTIVE,
         "state_cause": Connection.Cause.NONE,

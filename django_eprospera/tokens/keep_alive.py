@@ -1,4 +1,4 @@
-"""How does a grant that nobody uses outlive its refresh token? Only where the site asks for it (`EPROSPERA_KEEP_ALIVE`)."""
+"""Renewal of unused grants before their refresh token expires, if `EPROSPERA_KEEP_ALIVE` is set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is written to a connection's row while it is renewed? Each is one statement, and none waits for the provider.
+"""Database writes of a renewal. Each is one statement; none waits for the provider.
 
-The *lease* says who may send a refresh; the *generation* says which pair of tokens a write belongs to, so that a write that
-comes late never touches a newer pair.
+The *lease* names the caller that may send a refresh. The *generation* names the pair of tokens that a write belongs to, so that
+a late write never changes a newer pair.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["IDLE", "claim", "give_up", "hand_out", "load", "pause", "release", "
 
 logger = logging.getLogger("django_eprospera.tokens")
 
-# Nobody refreshes, nothing is uncertain, nothing has to wait.
+# No refresh is under way, no outcome is unknown, no pause is set.
 IDLE: Final[dict[str, None]] = {
     "lease_holder": None,
     "lease_until": None,
@@ -45,7 +45,7 @@ IDLE: Final[dict[str, None]] = {
 
 
 def load(alias: str, pk: Any) -> Connection:
-    """The row as it is now. Raises GrantGone when it is gone, over, or not of the settings' provider and client."""
+    """Return the current row. Raises GrantGone if it was deleted, its grant ended, or another provider or client issued it."""
     row: Connection | None = Connection.objects.using(alias).filter(pk=pk).first()
     if row is None:
         raise GrantGone(
@@ -68,7 +68,10 @@ def load(alias: str, pk: Any) -> Connection:
 
 
 def claim(alias: str, row: Connection, holder: uuid.UUID) -> bool:
-    """Take the lease, and note that a refresh is being sent. One statement, committed when this returns."""
+    """Take the lease and record that a refresh is being sent. Return False if another caller has it.
+
+    The write is committed when this returns. Raises RefreshRefused if a transaction has locked the row.
+    """
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     until = ExpressionWrapper(Now() + Value(conf.EPROSPERA_REFRESH_LEASE), output_field=fields.DateTimeField())
     mine = Connection.objects.using(alias).filter(
@@ -91,7 +94,7 @@ def claim(alias: str, row: Connection, holder: uuid.UUID) -> bool:
 
 
 def _as_spent(alias: str, row: Connection) -> QuerySet[Connection]:
-    """The row, as long as it holds the pair that `row` was read with."""
+    """Return the row as a queryset, empty once it has another pair of tokens than `row` was read with."""
     return Connection.objects.using(alias).filter(pk=row.pk, generation=row.generation)
 
 
@@ -101,7 +104,10 @@ def _as_read(row: Connection, name: str) -> dict[str, Any]:
 
 
 def store(alias: str, row: Connection, tokens: Tokens, *, keep_alive: bool) -> Connection | None:
-    """Commit the new pair. It replaces only the pair that was spent for it, whoever holds the lease by now."""
+    """Commit the new pair and return the row. It replaces only the pair that was spent for it, even if the lease was lost.
+
+    Returns None, and queues the new tokens for revocation, if the connection was replaced or deleted meanwhile.
+    """
     meta = Connection._meta
     values: dict[str, Any] = {
         "access_token": meta.get_field("access_token").seal(tokens.access_token, row),
@@ -129,7 +135,7 @@ def store(alias: str, row: Connection, tokens: Tokens, *, keep_alive: bool) -> C
 
 
 def _insist(alias: str, write: Any) -> int:
-    """Go on trying to write for as long as the lease lasts: what is to be written exists nowhere else."""
+    """Retry a write for as long as the lease lasts: the new token exists nowhere else. Raises the last database error."""
     end = time.monotonic() + conf.EPROSPERA_REFRESH_LEASE.total_seconds()
     pause = 0.05
     while True:
@@ -144,7 +150,7 @@ def _insist(alias: str, write: Any) -> int:
 
 
 def release(alias: str, row: Connection, holder: uuid.UUID, error: ApiError, *, sent: bool) -> RefreshPaused:
-    """Give the lease back and pause; `sent` says that the refresh token may be spent. Returns what to raise."""
+    """Release the lease and set a pause; `sent` means that the refresh token may be spent. Return the error to raise."""
     now = timezone.now()
     paused = _paused(row, error, now)
     noted = {"refresh_sent_at": now if sent else None, "refresh_not_before": paused.retry_at}
@@ -153,7 +159,7 @@ def release(alias: str, row: Connection, holder: uuid.UUID, error: ApiError, *, 
 
 
 def pause(alias: str, row: Connection, error: ApiError) -> RefreshPaused:
-    """Note a pause without a lease. Returns what to raise."""
+    """Set a pause without holding the lease. Return the error to raise."""
     paused = _paused(row, error, timezone.now())
     _as_spent(alias, row).update(refresh_not_before=paused.retry_at)
     return paused
@@ -166,7 +172,7 @@ def _paused(row: Connection, error: ApiError, now: datetime) -> RefreshPaused:
 
 
 def hand_out(alias: str, row: Connection, expires: datetime) -> Connection:
-    """Let the access token that was kept back in `row` be used until `expires`."""
+    """Allow the access token that was withheld in `row` to be used until `expires`. Return the current row."""
     _as_spent(alias, row).update(access_token_expires_at=expires)
     return load(alias, row.pk)
 

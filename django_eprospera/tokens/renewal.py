@@ -1,9 +1,9 @@
-"""How does a caller get an access token that is valid now, with at most one refresh under way, and none lost?
+"""Valid access tokens, with at most one refresh per connection under way and no rotated token lost.
 
-A refresh token is spent once: every refresh rotates it (docs/provider.md#token). So a caller first takes a *lease* on the
-connection: one UPDATE that also notes that a refresh is being sent, committed before anything is sent. Whoever does not get
-the lease waits for its outcome. The lease ends by itself, by the database's clock, when its holder dies. What comes back is
-committed before it is used. Nothing is held open on the database meanwhile: no transaction, no lock.
+A refresh token can be used once: every refresh rotates it (docs/provider.md#token). A caller first takes a *lease* on the
+connection: one UPDATE that also records that a refresh is being sent, committed before the request. Callers without the lease
+wait for its outcome. The lease expires by the database's clock if its holder dies. The new pair is committed before it is used.
+No transaction and no lock is held while the provider is waited for.
 """
 
 from __future__ import annotations
@@ -58,14 +58,15 @@ _CAUSES: Final = Connection.Cause
 
 
 def access_token(connection: Connection, *, rejected: str | None = None) -> Secret:
-    """Return an access token of `connection` that is valid now, refreshing it when it is not, or soon will not be.
+    """Return a valid access token of `connection`. Refreshes it if it has expired or expires soon.
 
     `rejected` is a token that the provider has just refused with 401: it is not handed out again. The instance is brought
     up to date; it need not (and cannot) be saved.
 
-    Raises RefreshBusy when somebody else is refreshing and did not finish in time, RefreshPaused when the provider is
-    unavailable or its answer was lost, GrantGone when the person has to sign in again, RefreshRefused when the database could
-    not keep a new token now, ClientRejected when the provider refuses our client.
+    Raises RefreshBusy when another caller's refresh did not finish in time, RefreshPaused when the provider is unavailable or
+    its answer was lost, GrantGone when the person has to sign in again, RefreshRefused when the database could not keep a new
+    token now, ClientRejected when the provider refuses the client, ConfigurationError when a setting or key is missing, and
+    SealedValueError when a stored token cannot be decrypted.
     """
     alias = router.db_for_write(Connection, instance=connection)
     row = lease.load(alias, connection.pk)
@@ -73,7 +74,7 @@ def access_token(connection: Connection, *, rejected: str | None = None) -> Secr
         try:
             row = durable.run(alias, lambda: renew(alias, connection.pk, rejected=rejected))
         except (RefreshBusy, RefreshPaused, RefreshRefused, ClientRejected):
-            # Renewal begins before the old token ends, so that trouble in between costs nobody anything.
+            # Renewal begins before the old token expires, so an error in between still leaves a valid token.
             if not _usable(row, _LAST_SECONDS, rejected):
                 raise
     connection.__dict__.update({name: row.__dict__[name] for name in (*Connection.TOKEN_FIELDS, "scope", "used_at")})

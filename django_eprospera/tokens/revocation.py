@@ -1,4 +1,4 @@
-"""How does the provider learn that a grant is over? (RFC 7009) Kept as rows until it has confirmed, so nothing is forgotten."""
+"""Revocation of tokens at the provider (RFC 7009). A token stays in a table until the provider has confirmed it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Where does a new token lie between its arrival and its commit? In a file, sealed, for the moment in which a process may die.
+"""Crash-safe local file for a refreshed token that is not committed yet, encrypted.
 
 A process that is killed, or loses its database, after the provider rotated the refresh token would lose the only copy of the
-new one. So the answer is first written to a local file, which takes microseconds and survives the process; whoever takes the
-lease next on this machine finds it there and commits it, instead of sending the spent token. The file is sealed for its
-connection and generation, so one that is stale, torn or planted is simply not found. Best effort: without a usable directory
-everything works as before, only without this net.
+new one. So the answer is first written to a local file, which takes microseconds and survives the process. The next caller that
+takes the lease on this machine commits it instead of sending the spent token. The file is sealed for its connection and
+generation, so a stale, incomplete or forged one is ignored. Best effort: without a usable directory everything works, except
+for this protection.
 """
 
 from __future__ import annotations

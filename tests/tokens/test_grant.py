@@ -10,7 +10,8 @@ from django_eprospera.errors import GrantGone, OtherSubject
 from django_eprospera.models import AuditEntry, Connection, PendingRevocation
 from django_eprospera.provider.grants import Tokens
 from django_eprospera.signals import revocation_pending, signed_in
-from django_eprospera.tokens import access_token, disconnect, revoke_pending, store_sign_in
+from django_eprospera.tokens import access_token, disconnect, revoke_pending
+from django_eprospera.tokens.grant import store_sign_in
 from tests.sandbox_process import ALL_SCOPES, LUCIA, SAMUEL
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,7 +22,7 @@ from django_eprospera.errors import (
 from django_eprospera.models import Connection
 from django_eprospera.provider.grants import Tokens
 from django_eprospera.signals import grant_lost
-from django_eprospera.tokens import access_token, keep_alive, spool, sweep_spool
+from django_eprospera.tokens import access_token, keep_alive, spool
 from tests.conftest import go
 from tests.sandbox_process import ALL_SCOPES
 from tests.tokens.conftest import REFRESH, TOKEN, make_due, works
@@ -239,7 +239,7 @@ def test_old_files_are_swept_from_the_spool(provider, connect, settings, tmp_pat
         with spool.ready(connection) as keep:
             keep(Tokens("at", "rt", None, None, timezone.now(), timezone.now()))
     os.utime(settings.EPROSPERA_SPOOL / f"{old.pk}.0", (0, 0))
-    assert sweep_spool() == 1
+    assert spool.sweep() == 1
     assert spool.find(old) is None
     assert spool.find(new) is not None
 
