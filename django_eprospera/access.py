@@ -1,8 +1,8 @@
 """Access rules for gates, evaluated on locally cached data. Everything that is not allowed is refused.
 
 Withdrawn consent closes a gate at once: a grant that the provider ended, a scope that is no longer granted, a company that is
-no longer shared. Old facts, or a grant that ended for a technical reason, do not close a gate; what they say does, such as
-the end of a residency.
+no longer shared. So does a change of EPROSPERA_BASE_URL or of the client ID. Facts do not close a gate by being old, nor a
+grant by ending for a technical reason; the facts themselves do, such as the end of a residency.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext_lazy as _
 
-from django_eprospera.consent import has_ended, is_granted
+from django_eprospera.consent import has_ended, is_current, is_granted
 from django_eprospera.errors import SealedValueError
 from django_eprospera.kyc.reviews import status_for, status_for_entity
 from django_eprospera.models import EntityConsent, Residency, ResourceState, Review
@@ -31,13 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["Access", "AccessRefused", "connection", "entity", "entity_kyc", "kyc", "residency"]
 
 # Codes that a new sign-in can change, with the right choices on the consent page.
-_FIXED_BY_SIGN_IN: Final = {"not_connected", "reauthorize", "not_shared", "entity_not_shared"}
+_FIXED_BY_SIGN_IN: Final = {"not_connected", "other_provider", "reauthorize", "not_shared", "entity_not_shared"}
 
 _MESSAGES: Final[dict[str, _StrPromise]] = {
     "ok": _("You have access."),
     "anonymous": _("Sign in first."),
     "inactive": _("This account is deactivated. Contact the administrators of this site."),
     "not_connected": _("This account is not connected with e-Próspera. Sign in with e-Próspera to connect it."),
+    "other_provider": _(
+        "Your connection belongs to another e-Próspera environment than the one this site uses now. Sign in with e-Próspera "
+        "again."
+    ),
     "reauthorize": _("The access to your e-Próspera data has ended. Sign in with e-Próspera again."),
     "not_shared": _(
         "You did not share what this page asks for. Sign in with e-Próspera again and allow it on the consent page."
@@ -103,7 +107,7 @@ _OK: Final = Access(allowed=True, code="ok")
 
 
 def connection(user: User) -> Access:
-    """Return whether the user is connected with e-Próspera, by a grant that has not ended."""
+    """Return whether the user is connected with the provider of the settings, by a grant that has not ended."""
     if not user.is_authenticated:
         return _refused("anonymous")
     if not user.is_active:
@@ -111,6 +115,8 @@ def connection(user: User) -> Access:
     link = _connection_of(user)
     if link is None:
         return _refused("not_connected")
+    if not is_current(link):
+        return _refused("other_provider")
     if has_ended(link):
         return _refused("reauthorize")
     return _OK

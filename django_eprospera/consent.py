@@ -47,14 +47,14 @@ UNFINISHED: Final = "unfinished"
 def is_granted(connection: Connection, resource: str) -> bool:
     """Return whether the site may use the cached facts of the resource now.
 
-    Not if its scope is not granted, or the provider ended the grant. A grant that only needs a new sign-in, because an answer
-    was lost or no lasting access was given, still allows it.
+    Not if its scope is not granted, the provider ended the grant, or the grant is another provider's or client's. A grant that
+    only needs a new sign-in, because an answer was lost or no lasting access was given, still allows it.
     """
-    return SCOPES[resource] in connection.scopes and not has_ended(connection)
+    return SCOPES[resource] in connection.scopes and is_current(connection) and not has_ended(connection)
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether the connection belongs to the provider and the client that the settings name now."""
+    """Return whether the connection belongs to the provider and the client of the settings."""
     return (connection.issuer, connection.client_id) == (conf.EPROSPERA_BASE_URL, conf.client_id)
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.conf import conf
-from django_eprospera.consent import NOT_GRANTED, SCOPES, UNFINISHED, has_ended, is_granted
+from django_eprospera.consent import NOT_GRANTED, SCOPES, UNFINISHED, has_ended, is_current, is_granted
 from django_eprospera.models import ResourceState
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
     synced_at = state.synced_at if state else None
     attempted_at = state.attempted_at if state else None
     error = state.error if state else ""
-    if not granted:
+    if not is_current(connection):
+        error = "other_provider"
+    elif not granted:
         error = "grant_gone" if has_ended(connection) else NOT_GRANTED
     old = synced_at is None or synced_at < timezone.now() - conf.EPROSPERA_STALE_AFTER
     remedy: _StrPromise | str

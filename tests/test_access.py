@@ -8,12 +8,16 @@ from django.core.exceptions import PermissionDenied
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from django_eprospera import access
+from django_eprospera import access, scopes
 from django_eprospera.models import Connection, Review
 from tests import factories
 
 OTHER_KEY = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI="
-ENDED = {"state": Connection.State.REAUTHORIZE, "state_cause": Connection.Cause.INVALID_GRANT}
+REFUSED = {
+    "reauthorize": {"state": Connection.State.REAUTHORIZE, "state_cause": Connection.Cause.INVALID_GRANT},
+    "other_provider": {"issuer": "https://other.example"},
+    "other_client": {"client_id": "another-client"},
+}
 
 pytestmark = pytest.mark.django_db
 
@@ -36,13 +40,15 @@ def refused_user(kind):
     if kind == "not_connected":
         return factories.user()
     user = factories.user(is_active=kind != "inactive")
-    connection = factories.connection(user, **(ENDED if kind == "reauthorize" else {}))
+    connection = factories.connection(user, **REFUSED.get(kind, {}))
     factories.residency(connection)
     review_of(connection, "approved")
     return user
 
 
-@pytest.mark.parametrize("code", ["anonymous", "inactive", "not_connected", "reauthorize"])
+@pytest.mark.parametrize(
+    "code", ["anonymous", "inactive", "not_connected", "other_provider", "other_client", "reauthorize"]
+)
 @pytest.mark.parametrize("gate", ["connection", "residency", "kyc", "entity", "entity_kyc"])
 def test_no_gate_opens_without_a_connection_in_force(gate, code):
     user = refused_user(code)
@@ -50,7 +56,7 @@ def test_no_gate_opens_without_a_connection_in_force(gate, code):
     if arguments and hasattr(user, "eprospera"):
         factories.consent(user.eprospera, arguments[0])
     answer = getattr(access, gate)(user, *arguments)
-    assert (answer.allowed, answer.code) == (False, code)
+    assert (answer.allowed, answer.code) == (False, "other_provider" if code == "other_client" else code)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,7 @@ def test_only_a_grant_that_the_provider_ended_closes_the_gates(cause, allowed):
         ({"termination_date": timezone.now() - timedelta(minutes=1)}, "residency_ended"),
         ({"residency_type": None, "effective_date": None}, "residency_ended"),
         ({"residency_type": None, "effective_date": None, "was_ever_resident": False}, "never_resident"),
+        ({"termination_date": timezone.now() - timedelta(days=1), "was_ever_resident": False}, "residency_ended"),
     ],
 )
 def test_the_residency_gate_reads_the_residency(facts, code):
@@ -89,14 +96,21 @@ def test_the_residency_gate_can_ask_for_a_kind():
     assert access.residency(connection.user, {"Limited e-Resident"}).allowed
 
 
-def test_a_residency_that_has_not_arrived_does_not_open():
+def test_a_residency_that_is_not_cached_yet_gives_no_access():
+    factories.residency(factories.connection())  # another user's
     assert access.residency(factories.connection().user).code == "on_its_way"
 
 
-def test_a_cached_residency_is_not_used_without_its_scope():
-    connection = factories.connection(scopes="openid profile")
-    factories.residency(connection)
-    assert access.residency(connection.user).code == "not_shared"
+@pytest.mark.parametrize(
+    ("gate", "scope"), [("residency", scopes.PERSON_RESIDENCY_READ), ("entity", scopes.ENTITY_READ)]
+)
+def test_cached_facts_need_their_own_scope_and_no_other(gate, scope):
+    others = " ".join(set(scopes.LABELS) - {scope})
+    for granted, code in ((scope, "ok"), (others, "not_shared")):
+        connection = factories.connection(scopes=granted)
+        factories.residency(connection)
+        arguments = [factories.consent(connection).entity] if gate == "entity" else []
+        assert getattr(access, gate)(connection.user, *arguments).code == code
 
 
 def test_a_residency_that_does_not_open_does_not_open_the_gate():
@@ -133,7 +147,7 @@ def test_the_kyc_gate_does_not_know_the_user_but_the_person():
 
 
 @pytest.mark.parametrize(
-    ("consent", "scopes", "code"),
+    ("consent", "granted", "code"),
     [
         ({}, factories.ALL_SCOPES, "ok"),
         ({"withdrawn_at": timezone.now()}, factories.ALL_SCOPES, "entity_not_shared"),
@@ -141,9 +155,10 @@ def test_the_kyc_gate_does_not_know_the_user_but_the_person():
         ({}, "openid", "not_shared"),
     ],
 )
-def test_the_entity_gate_follows_consent(consent, scopes, code):
-    connection, company = factories.connection(scopes=scopes), factories.legal_entity()
-    factories.consent(factories.connection(), company)  # somebody else's consent opens nothing
+def test_the_entity_gate_follows_consent(consent, granted, code):
+    connection, company = factories.connection(scopes=granted), factories.legal_entity()
+    factories.consent(factories.connection(), company)  # another user's consent gives no access
+    factories.consent(connection)  # neither does one to another company
     if consent is not None:
         factories.consent(connection, company, **consent)
     assert access.entity(connection.user, company).code == code
@@ -170,14 +185,18 @@ def test_require_raises_what_django_answers_with_403():
     access.kyc(connection.user).require()
 
 
+def test_the_page_offers_a_sign_in_where_one_can_give_access():
+    fixed = {code for code in access._MESSAGES if access.Access(allowed=False, code=code).fixed_by_sign_in}
+    assert fixed == {"not_connected", "other_provider", "reauthorize", "not_shared", "entity_not_shared"}
+
+
 def test_every_answer_has_a_sentence():
     for code, sentence in access._MESSAGES.items():
         with translation.override("en"):
             assert str(sentence).endswith("."), code
 
 
-def test_a_gate_asks_the_database_and_nobody_else(django_assert_max_num_queries, settings):
-    settings.EPROSPERA_BASE_URL = "http://127.0.0.1:1"
+def test_a_gate_sends_no_request_and_two_queries(django_assert_max_num_queries):
     connection = factories.connection()
     factories.residency(connection)
     user = type(connection.user).objects.get(pk=connection.user.pk)

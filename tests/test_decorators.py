@@ -110,6 +110,23 @@ def test_a_refusal_that_a_sign_in_can_fix_offers_it(client):
     assert 'value="/vault/?page=2"' in text
 
 
+@pytest.mark.parametrize("path", [*MEMBERS, *VAULT])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("EPROSPERA_BASE_URL", "https://other.example"), ("SOCIAL_AUTH_EPROSPERA_KEY", "another-client")],
+)
+def test_facts_of_another_provider_or_client_open_nothing(client, resident, settings, path, setting, value):
+    review(resident, "approved")
+    assert client.get(path).status_code == 200
+    setattr(settings, setting, value)
+    response = client.get(path)
+    assert response.status_code == 403
+    assert b"behind the gate" not in response.content
+    text = response.content.decode()
+    assert "another e-Próspera environment" in text
+    assert "/login/eprospera/" in text, "the next step"
+
+
 def test_the_page_speaks_the_browsers_language(client, resident):
     text = client.get("/vault/", headers={"Accept-Language": "es"}).content.decode()
     assert '<html lang="es"' in text

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone, translation
 
 from django_eprospera import scopes
-from django_eprospera.consent import SCOPES, is_granted
+from django_eprospera.consent import SCOPES, is_granted, readable_documents, readable_entities
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError, TokenError
 from django_eprospera.freshness import freshness, is_on_its_way
 from django_eprospera.models import Connection, ResourceState
@@ -141,13 +141,52 @@ def test_the_words_are_chosen_when_they_are_shown():
 
 
 @pytest.mark.parametrize(("state", "cause", "granted"), [
-    ("active", "", True), ("reauthorize", "answer_lost", True), ("reauthorize", "no_refresh_token", True),
+    ("active", "", True), ("active", "invalid_grant", True), ("reauthorize", "answer_lost", True),
+    ("reauthorize", "no_refresh_token", True),
     ("reauthorize", "invalid_grant", False), ("reauthorize", "other_subject", False),
 ])  # fmt: skip
 def test_a_grant_that_the_provider_ended_opens_nothing(state, cause, granted):
     connection = factories.connection(state=state, state_cause=cause)
 
     assert is_granted(connection, "residency") is granted
+
+
+@pytest.mark.parametrize("changed", [{"issuer": "https://other.example"}, {"client_id": "another-client"}])
+def test_facts_of_another_provider_or_client_are_not_used_and_say_so(changed, media):
+    connection = factories.connection(**changed)
+    factories.document(factories.consent(connection).entity)
+    factories.synced(connection)
+
+    assert not any(is_granted(connection, resource) for resource in SCOPES)
+    assert not readable_entities(connection.user).exists()
+    assert not readable_documents(connection.user).exists()
+    assert {one.error for one in freshness(connection)} == {"other_provider"}
+    assert not any(one.granted for one in freshness(connection))
+
+
+def test_an_inactive_user_reads_nothing(media):
+    connection = factories.connection(factories.user(is_active=False))
+    factories.document(factories.consent(connection).entity)
+
+    assert not readable_entities(connection.user).exists()
+    assert not readable_documents(connection.user).exists()
+
+
+def test_documents_need_their_own_scope_and_a_consent_in_force(media):
+    connection = factories.connection(scopes=scopes.ENTITY_READ)
+    consent = factories.consent(connection)
+    factories.document(consent.entity)
+
+    assert readable_entities(connection.user).get() == consent.entity
+    assert not readable_documents(connection.user).exists()
+
+    connection.scope = factories.ALL_SCOPES
+    connection.save()
+    assert readable_documents(connection.user).exists()
+    consent.withdrawn_at = timezone.now()
+    consent.save()
+    assert not readable_entities(connection.user).exists()
+    assert not readable_documents(connection.user).exists()
 
 
 def kinds_of(kind):
