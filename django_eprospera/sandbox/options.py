@@ -56,7 +56,7 @@ class Switches:
     code_seconds: int = _switch(60, _("lifetime of an authorization code"))
     id_token_seconds: int = _switch(3600, _("lifetime of an ID token"))
     id_token_profile: str = _switch(
-        "none", _("whether ID tokens contain the profile and e-mail claims"), "none", "claims"
+        "claims", _("whether ID tokens contain the profile and e-mail claims of their scopes"), "claims", "none"
     )
     id_token_on_refresh: str = _switch(
         "yes", _("whether a refresh with the scope openid returns an ID token"), "yes", "no"

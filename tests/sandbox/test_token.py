@@ -296,7 +296,26 @@ def test_the_id_token_can_be_verified_and_has_its_claims(sandbox):
     assert (claims["sub"], claims["aud"]) == (LUCIA, sandbox.client_id)
     assert before <= claims["auth_time"] <= claims["iat"] <= time.time()
     assert claims["exp"] - claims["iat"] == 3600
-    assert not {"name", "email", "picture"} & set(claims)
+
+
+CLAIMS = {"profile": {"name", "given_name", "family_name", "picture"}, "email": {"email", "email_verified"}}
+
+
+@pytest.mark.parametrize("scopes", ["openid", "openid email", "openid profile", "openid email profile offline_access"])
+def test_an_id_token_has_the_claims_of_its_scopes_as_userinfo_has_them(sandbox, scopes):
+    tokens = sandbox.sign_in(scopes=scopes)
+    claims = verified(sandbox, tokens["id_token"], sandbox.client_id)
+    expected = set().union(*(CLAIMS.get(scope, set()) for scope in scopes.split()))
+    assert set(claims) & set().union(*CLAIMS.values()) == expected
+    userinfo = sandbox.get("/api/oauth/userinfo", tokens["access_token"]).json()
+    assert {name: claims[name] for name in userinfo} == userinfo
+
+
+def test_a_refresh_for_fewer_scopes_returns_an_id_token_with_fewer_claims(sandbox):
+    answer = sandbox.refresh(sandbox.sign_in()["refresh_token"], scope="openid email").json()
+    claims = verified(sandbox, answer["id_token"], sandbox.client_id)
+    assert claims["email"] == "lucia.ejemplo@example.test"
+    assert "name" not in claims
 
 
 def test_a_refreshed_id_token_keeps_its_auth_time_and_has_no_nonce(sandbox):
@@ -309,10 +328,11 @@ def test_a_refreshed_id_token_keeps_its_auth_time_and_has_no_nonce(sandbox):
     ]
 
 
-def test_id_tokens_can_have_profile_claims_or_be_absent_at_a_refresh(sandbox):
-    sandbox.control("switches", id_token_profile="claims", id_token_on_refresh="no")
+def test_id_tokens_can_be_without_profile_claims_or_absent_at_a_refresh(sandbox):
+    sandbox.control("switches", id_token_profile="none", id_token_on_refresh="no")
     tokens = sandbox.sign_in()
-    assert verified(sandbox, tokens["id_token"], sandbox.client_id)["email"] == "lucia.ejemplo@example.test"
+    claims = verified(sandbox, tokens["id_token"], sandbox.client_id)
+    assert not (CLAIMS["profile"] | CLAIMS["email"]) & set(claims)
     assert "id_token" not in sandbox.refresh(tokens["refresh_token"]).json()
 
 
