@@ -26,6 +26,7 @@ from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.models import Connection, EntityDocument, ResourceState, VerificationImage
 from django_eprospera.sign_in.next_url import safe_next
 from django_eprospera.tasks import ask_for_sync
+from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
     import uuid
@@ -102,7 +103,9 @@ def confirm_sign_in(request: HttpRequest) -> HttpResponse:
 
 def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> HttpResponse:
     try:
-        return documents.response(row, filename=row.kind if isinstance(row, VerificationImage) else row.name or "")
+        return documents.response(
+            row, filename=row.kind if isinstance(row, VerificationImage) else visible(row.name or "")
+        )
     except (DocumentError, SealedValueError) as error:
         logger.error("%s", error)  # noqa: TRY400 - the text names the row; a traceback adds nothing
     return render(request, "django_eprospera/file_unavailable.html", status=503)

@@ -16,6 +16,7 @@ from django_eprospera.consent import is_granted, readable_documents, readable_en
 from django_eprospera.errors import SealedValueError
 from django_eprospera.freshness import freshness, is_on_its_way
 from django_eprospera.models import ResourceState
+from django_eprospera.wording import in_words, visible
 
 if TYPE_CHECKING:
     from datetime import date
@@ -80,7 +81,9 @@ class Account:
 def account_of(user: Any) -> Account:
     """Return what is cached about `user`. Sends no request."""
     name = user.get_full_name() or user.get_username()
-    account = Account(name=name, email=user.email, initials="".join(word[0] for word in name.split()[:2]).upper())
+    account = Account(
+        name=visible(name), email=user.email, initials="".join(word[0] for word in name.split()[:2]).upper()
+    )
     connection: Connection | None = _related(user, "eprospera")
     if connection is None:
         return account
@@ -138,7 +141,7 @@ def _person(person: NaturalPerson) -> list[Row]:
         (_("Born"), _day(person.date_of_birth)),
         (_("Country of birth"), person.country_of_birth),
         (_("Citizenships"), ", ".join(person.citizenships or [])),
-        (_("Sex"), person.sex),
+        (_("Sex"), in_words("sex", person.sex)),
         (_("Address"), ", ".join(line for line in lines if line)),
         (_("Phone"), _masked(person.phone_number)),
     )
@@ -146,7 +149,7 @@ def _person(person: NaturalPerson) -> list[Row]:
 
 def _residency(residency: Residency) -> list[Row]:
     return _rows(
-        (_("Kind"), residency.residency_type),
+        (_("Kind"), in_words("residency_type", residency.residency_type)),
         (_("Since"), _day(residency.effective_date)),
         (_("Until"), _day(residency.termination_date)),
         (_("Agreement of Coexistence"), residency.version),
@@ -155,39 +158,30 @@ def _residency(residency: Residency) -> list[Row]:
 
 
 def _verification(verification: IdVerification) -> list[Row]:
-    documents = {
-        "passport": _("passport"),
-        "national_id": _("national identity card"),
-        "drivers_license": _("driving licence"),
-        "residence_permit": _("residence permit"),
-        "visa": _("visa"),
-    }
-    # For a kind that is not in this list, the provider's own word is shown.
-    kind = verification.document_type
     return _rows(
-        (_("Document"), documents.get(kind, kind) if kind else ""),
-        (_("Status"), _("approved") if verification.status == "approved" else verification.status),
+        (_("Document"), in_words("document_type", verification.document_type)),
+        (_("Status"), in_words("status", verification.status)),
         (_("Checked"), _day(verification.date)),
     )
 
 
 def _company(user: Any, entity: LegalEntity) -> Company:
     rows = _rows(
-        (_("Type"), entity.type),
+        (_("Type"), in_words("type", entity.type)),
         (_("Permit number"), _masked(entity.resident_permit_number)),
         (_("Formed"), _day(entity.formation_date)),
         (_("Registered"), _day(entity.registration_date)),
         (_("Dissolved"), _day(entity.dissolution_date)),
     )
     documents = [
-        Link(document.name or _("Document"), _url("document", document) if document.storage_name else "")
+        Link(visible(document.name or _("Document")), _url("document", document) if document.storage_name else "")
         for document in readable_documents(user, entity)
     ]
-    return Company(entity.display_name, rows, documents)
+    return Company(visible(entity.display_name), rows, documents)
 
 
 def _rows(*pairs: tuple[str, str | None]) -> list[Row]:
-    return [Row(label, value) for label, value in pairs if value]
+    return [Row(label, visible(value)) for label, value in pairs if value]
 
 
 def _masked(text: str | None) -> str:

@@ -13,7 +13,7 @@ from django_eprospera import audit, documents, kyc
 from django_eprospera.kyc.checks import results_of
 from django_eprospera.kyc.decisions import facts_version
 from django_eprospera.kyc.facts import facts_of
-from django_eprospera.models import AuditEntry, Connection, Decision, PendingRevocation
+from django_eprospera.models import AuditEntry, Connection, Decision, PendingRevocation, Review
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -114,6 +114,40 @@ def test_pages_of_facts_are_masked_until_shown(admin, connection, model):
         assert secret not in text
     assert admin.post(url(model, "change", row.pk), {"name": "x"}).status_code == 405
     assert not AuditEntry.objects.exists()
+
+
+CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def test_bidirectional_controls_in_facts_are_shown_as_code_points(admin, media):
+    evil = f"Mallory{CONTROLS}yrollaM"
+    row = factories.connection()
+    person = factories.natural_person(
+        row, **dict.fromkeys(["name", "given_name", "surname", "sex", "country_of_birth", "phone_number"], evil),
+        resident_permit_number=f"9000123456421{CONTROLS}", citizenships=[evil], address={"line1": evil},
+    )  # fmt: skip
+    factories.residency(row, residency_type=evil, version=evil)
+    factories.id_verification(row, document_type=evil)
+    company = factories.consent(row, factories.legal_entity(name=evil, extension=evil, type=evil)).entity
+    factories.document(company, name=evil, slug=evil, version=evil)
+    kyc.evaluate(row)
+    reviews = [url("review", "change", review.pk) for review in Review.objects.all()]
+    decision = kyc.decide(
+        row.user.eprospera_reviews.get(), reviewer=admin.user, outcome="rejected", reason="No.",
+        seen=version_of(row.user.eprospera_reviews.get()),
+    )  # fmt: skip
+    shown = [
+        *(admin.get(page) for page in reviews),
+        *(admin.get(url(model, page)) for model in MODELS for page in ["changelist"]),
+        *(admin.get(url(model, "change", each.pk)) for model, each in rows_of(row).items()),
+        *(admin.post(url(model, "show", each.pk)) for model, each in rows_of(row).items()),
+        admin.post(url("decision", "show", decision.pk)),
+    ]
+    assert {page.status_code for page in shown} == {200}
+    assert not [page.request["PATH_INFO"] for page in shown if set(page.content.decode()) & set(CONTROLS)]
+    text = "".join(page.content.decode() for page in shown)
+    assert "Mallory[U+202A][U+202B][U+202C][U+202D][U+202E][U+2066]" in text
+    assert person.name == evil, "what is kept is what the provider said"
 
 
 def test_a_masked_permit_number_keeps_its_end(admin, connection):
@@ -252,6 +286,18 @@ def test_actions_need_their_permission(client, connection, action):
     client.post(url("connection", "changelist"), data)
     connection.refresh_from_db()
     assert connection.sync_requested_at is None
+
+
+def test_a_queue_that_is_down_is_a_message_and_no_error_page(admin, connection, settings, caplog):
+    settings.TASKS = {"default": {"BACKEND": "tests.broken_queue.BrokenQueue"}}
+    admin.raise_request_exception = False
+    data = {"action": "sync_now", "_selected_action": [str(connection.pk)]}
+    answer = admin.post(url("connection", "changelist"), data, follow=True)
+    assert answer.status_code == 200
+    assert "The task queue cannot be reached." in answer.content.decode()
+    assert "could not be enqueued: ConnectionError" in caplog.text
+    assert "queue.internal" not in caplog.text
+    assert Connection.objects.get().sync_requested_at is None, "it may be tried again at once"
 
 
 def test_sync_now_asks_once(client, connection, settings):

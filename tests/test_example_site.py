@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 
-from tests.sandbox_process import LUCIA, OTTO, SandboxProcess, hidden_fields
+from tests.sandbox_process import ANA, LUCIA, OTTO, SandboxProcess, hidden_fields
 from tests.site_process import SiteProcess, free_port
 
 
@@ -34,19 +34,36 @@ def browser_signed_in(site, persona, answer="allow"):
     return browser, browser.get(f"{url}/complete/eprospera/", params=reached, timeout=60)
 
 
+def wait_for_data(browser, url):
+    give_up = time.monotonic() + 30
+    while 'http-equiv="refresh"' in (page := browser.get(f"{url}/account/", timeout=60)).text:
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    return page
+
+
 def test_account_shows_who_is_signed_in_and_their_data_without_a_worker(site):
     url, *_ = site
     browser, landed = browser_signed_in(site, LUCIA)
     assert (landed.url, landed.status_code) == (f"{url}/account/", 200)
     assert "lucia.ejemplo@example.test" in landed.text
-    give_up = time.monotonic() + 30
-    while 'http-equiv="refresh"' in (page := browser.get(f"{url}/account/", timeout=60)).text:
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
+    page = wait_for_data(browser, url)
     assert "Invented Kites LLC" in page.text
     assert "0000000" not in page.text, "a permit number is not masked"
     assert browser.get(f"{url}/members/", timeout=60).status_code == 200
     assert browser.get(f"{url}/vault/", timeout=60).status_code == 403
+
+
+def test_directional_controls_in_names_are_shown_as_code_points(site):
+    url, provider, _ = site
+    evil = "Mallory\u202eyrollaM\u2066"
+    provider.control(
+        f"personas/{ANA}", claims={"given_name": evil}, residency={"activeResidency": {"residencyType": evil}}
+    )
+    browser, landed = browser_signed_in(site, ANA)
+    page = wait_for_data(browser, url)
+    assert "\u202e" not in landed.text + page.text
+    assert page.text.count("Mallory[U+202E]yrollaM[U+2066]") >= 2, page.text
 
 
 def test_account_sends_strangers_home(site):

@@ -157,6 +157,15 @@ def test_disconnect_does_not_wait_for_a_provider_that_is_down(enter, settings):
     assert PendingRevocation.objects.count() == 2, "kept until the provider has confirmed it"
 
 
+def test_disconnect_needs_no_queue(enter, settings):
+    settings.TASKS = {"default": {"BACKEND": "tests.broken_queue.BrokenQueue"}}
+    connection = factories.connection()
+
+    assert enter(connection.user).press("/eprospera/disconnect/").status_code == 302
+    assert not Connection.objects.exists()
+    assert PendingRevocation.objects.count() == 2
+
+
 def test_a_company_that_somebody_else_still_shares_stays(enter):
     company = factories.legal_entity()
     one, other = factories.connection(), factories.connection()

@@ -12,19 +12,31 @@ from django_eprospera.admin.read_only import FactsAdmin
 from django_eprospera.admin.rows import row
 from django_eprospera.conf import conf
 from django_eprospera.models import LegalEntity
+from django_eprospera.wording import in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.http import HttpRequest
 
 __all__: list[str] = []
+
+
+class TypeFilter(admin.AllValuesFieldListFilter):
+    """Filter by type of company, in words."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield the types that occur."""
+        for choice in super().choices(changelist):
+            yield {**choice, "display": in_words("type", str(choice["display"]))}
 
 
 @admin.register(LegalEntity)
 class LegalEntityAdmin(FactsAdmin):
     """Companies, masked, with consents and documents."""
 
-    list_display = ("entity_id", "type", "permit_number", "shared_by", "updated_at")
-    list_filter = ("type",)
+    list_display = ("entity_id", "kind", "permit_number", "shared_by", "updated_at")
+    list_filter = (("type", TypeFilter),)
     ordering: ClassVar[Any] = ("-updated_at",)
     groups = (*LegalEntity.sections(), (_("Freshness"), ("updated_at",)))
 
@@ -32,6 +44,11 @@ class LegalEntityAdmin(FactsAdmin):
         """Add the number of people who share each company now."""
         now = Count("consents", filter=Q(consents__withdrawn_at=None))
         return super().get_queryset(request).annotate(sharing=now)
+
+    @admin.display(description=_("type"), ordering="type")
+    def kind(self, obj: LegalEntity) -> str:
+        """Return the type in words."""
+        return str(in_words("type", obj.type))
 
     @admin.display(description=_("resident permit number"))
     def permit_number(self, obj: LegalEntity) -> str:

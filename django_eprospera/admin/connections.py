@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 __all__: list[str] = []
+
+logger = logging.getLogger(__name__)
 
 _ACTIONS = {"sync_now": _("Sync now"), "disconnect": _("Disconnect…")}
 _RELATED = ("natural_person", "residency", "id_verification")
@@ -97,7 +100,14 @@ class ConnectionAdmin(FactsAdmin):
     @admin.action(description=_ACTIONS["sync_now"], permissions=["sync"])
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         """Request a sync of each connection, at most once a minute."""
-        asked = sum(tasks.ask_for_sync(pk) for pk in queryset.order_by().values_list("pk", flat=True))
+        asked = 0
+        try:
+            for pk in queryset.order_by().values_list("pk", flat=True):
+                asked += tasks.ask_for_sync(pk)
+        except Exception as error:  # noqa: BLE001 - each queue raises its own errors when it is down
+            logger.error("connection %s: the sync could not be enqueued: %s", pk, type(error).__name__)  # noqa: TRY400
+            self.message_user(request, _("The task queue cannot be reached. Try again later."), messages.ERROR)
+            return
         text = ngettext("%d connection is being synced.", "%d connections are being synced.", asked)
         self.message_user(request, text % asked, messages.SUCCESS if asked else messages.WARNING)
 

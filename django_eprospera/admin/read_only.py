@@ -20,6 +20,7 @@ from django_eprospera import audit
 from django_eprospera.admin.rows import Section, rows, sealed_names
 from django_eprospera.fields import BlindIndexField
 from django_eprospera.models import AuditEntry
+from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +119,7 @@ class FactsAdmin(ReadOnlyAdmin):
         """Return the page's description of a file, with the URL of the audited view if the user may open it."""
         may_open = may_see_personal_data(request) and file.storage_name
         return {
-            "name": name,
+            "name": visible(name),
             "url": reverse(f"{self.admin_site.name}:django_eprospera_{view}", args=[file.pk]) if may_open else "",
             "size": file.size,
             "fetched_at": file.fetched_at,

@@ -17,6 +17,7 @@ from django_eprospera.kyc.decisions import verify_decision
 from django_eprospera.kyc.facts import EntityFacts, PersonFacts, person_subject
 from django_eprospera.kyc.findings import Outcome
 from django_eprospera.models import Decision, EntityDocument, Review, VerificationImage
+from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -103,8 +104,8 @@ def _decisions(review: Review) -> QuerySet[Decision]:
 def _name(facts: PersonFacts | EntityFacts | None) -> str:
     try:
         if isinstance(facts, EntityFacts):
-            return facts.entity.display_name
-        return (facts.person.name if facts and facts.person else "") or _("no name on file")
+            return visible(facts.entity.display_name)
+        return visible((facts.person.name if facts and facts.person else "") or _("no name on file"))
     except SealedValueError:
         return _("cannot be decrypted")
 
@@ -144,7 +145,7 @@ def _document(document: Any, admin_name: str, *, unmasked: bool) -> dict[str, An
     may_open = unmasked and document.storage_name
     return {
         "row": row(document, "name", unmasked=unmasked),
-        "version": document.version,
+        "version": visible(document.version),
         "created_at": document.created_at,
         "url": reverse(f"{admin_name}:django_eprospera_document", args=[document.pk]) if may_open else "",
         "error": document.error,

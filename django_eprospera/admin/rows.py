@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from django_eprospera.errors import SealedValueError
 from django_eprospera.fields import SealedField
+from django_eprospera.wording import in_words, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from django.db.models import Model
-    from django.utils.functional import _StrPromise
 
-__all__ = ["MASK", "Row", "Section", "in_words", "row", "rows", "sealed_names", "short"]
+__all__ = ["MASK", "Row", "Section", "row", "rows", "sealed_names", "short"]
 
 MASK: Final = "••••"
 
 # Number of characters at the end of a masked value that are shown.
 _KEPT: Final = {"resident_permit_number": 4}
-
-# The provider's values, as pages show them.
-_WORDS: Final[dict[tuple[str, str], _StrPromise | str]] = {
-    ("sex", "M"): gettext_lazy("male"),
-    ("sex", "F"): gettext_lazy("female"),
-    ("document_type", "passport"): gettext_lazy("passport"),
-    ("document_type", "national_id"): gettext_lazy("identity card"),
-    ("document_type", "drivers_license"): gettext_lazy("driving licence"),
-    ("document_type", "residence_permit"): gettext_lazy("residence permit"),
-    ("document_type", "visa"): gettext_lazy("visa"),
-    ("document_type", "other"): gettext_lazy("other document"),
-    ("status", "approved"): gettext_lazy("approved"),
-    ("kind", "veriff"): "Veriff",  # a name, the same in every language
-}
-# Days that the provider sends as midnight UTC. In another time zone that can be the day before.
-_DAYS: Final = {"effective_date", "termination_date"}
-_ADDRESS: Final = ("line1", "line2", "city", "state", "postal_code", "postalCode", "country")
 
 
 @dataclass(frozen=True)
@@ -90,19 +72,6 @@ def sealed_names(model: type[Model], names: Iterable[str]) -> list[str]:
     return [name for name in names if isinstance(model._meta.get_field(name), SealedField)]
 
 
-def in_words(name: str, value: Any) -> Any:
-    """Return a value as text. Other types than text, lists, addresses and booleans are left to the template's localisation."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).date() if name in _DAYS else value
-    if isinstance(value, bool):
-        return _("yes") if value else _("no")
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    if isinstance(value, dict) and set(value) & set(_ADDRESS):
-        return "\n".join(str(value[part]) for part in _ADDRESS if value.get(part))
-    return str(_WORDS.get((name, value), value)) if isinstance(value, str) else value
-
-
 def short(moment: datetime | None) -> str:
     """Return a time in a short format, for a column."""
     return date_format(timezone.localtime(moment), "SHORT_DATETIME_FORMAT") if moment else "–"
@@ -110,4 +79,4 @@ def short(moment: datetime | None) -> str:
 
 def _masked(value: Any, kept: int) -> str:
     # Always as many dots, whatever the length.
-    return MASK + value[-kept:] if kept and isinstance(value, str) and len(value) > 2 * kept else MASK
+    return MASK + visible(value[-kept:]) if kept and isinstance(value, str) and len(value) > 2 * kept else MASK

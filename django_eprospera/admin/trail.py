@@ -15,6 +15,7 @@ from django_eprospera.admin.rows import Row, Section, short
 from django_eprospera.errors import SealedValueError
 from django_eprospera.kyc import verify_decision
 from django_eprospera.models import AuditEntry, Decision
+from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,8 @@ def _laid_out(row: Row) -> Row:
         return replace(row, label=str(_("Name then")))
     if row.name != "evidence" or row.state != "plain":
         return row
-    return Row(row.label, json.dumps(row.value, indent=2, ensure_ascii=False, sort_keys=True), "text", row.name)
+    text = visible(json.dumps(row.value, indent=2, ensure_ascii=False, sort_keys=True))
+    return Row(row.label, text, "text", row.name)
 
 
 def _proof(decision: Decision) -> Row:

@@ -13,6 +13,7 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.validators import validate_email
 
 from django_eprospera.conf import conf
+from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,8 @@ def user_details(claims: Mapping[str, Any]) -> dict[str, str]:
     if not (first or last):
         first, _, last = (claims.get("name") or "").strip().partition(" ")
     wanted = conf.EPROSPERA_USER_FIELDS
-    names = {"first_name": first.strip(), "last_name": last.strip()}
+    # Every page of the site shows these, so what could change how they read is made visible here.
+    names = {"first_name": visible(first.strip()), "last_name": visible(last.strip())}
     details = {name: _fitted(name, value) for name, value in names.items() if value and name in wanted}
     return {"email": _email(claims.get("email") or "") if "email" in wanted else "", **details}
 
@@ -39,7 +41,7 @@ def _email(value: str) -> str:
         validate_email(value)
     except ValidationError:
         return ""
-    return value if _fitted("email", value) == value else ""
+    return value if _fitted("email", visible(value)) == value else ""
 
 
 def _fitted(name: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""Template tags: `{% load eprospera %}` provides the sign-in button."""
+"""Template tags: `{% load eprospera %}` provides the sign-in button and a filter for texts of the provider."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.urls import reverse
 from social_django.views import NAMESPACE
 
+from django_eprospera import wording
 from django_eprospera.sign_in.next_url import safe_next
 
 __all__ = ["eprospera_sign_in"]
 
 register = template.Library()
+
+
+register.filter("visible", wording.visible)
 
 
 @register.inclusion_tag("django_eprospera/sign_in_button.html", takes_context=True)
