@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # One process more than there are processors: many tests wait for a process of their own. Files run in the order of the collection.
 PARALLEL = -q -n $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-reset test coverage lint types bench messages requirements clean help
+.PHONY: demo demo-reset test coverage mutants lint types bench messages requirements clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make demo-reset   forget the demo's database, keys and files"
 	@echo "make test         the whole test suite, on SQLite (DATABASE_URL chooses another database)"
 	@echo "make coverage     the suite on SQLite, and on DATABASE_URL if that is given, with the branches it has taken"
+	@echo "make mutants      changes to the code that no test notices (ARGS chooses functions; see CONTRIBUTING.md)"
 	@echo "make lint         ruff, and the check that imports point one way"
 	@echo "make types        mypy --strict"
 	@echo "make bench        the benchmarks"
@@ -40,6 +41,10 @@ coverage: $(VENV)/.test
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+# One at a time: all of them use one test database.
+mutants: $(VENV)/.mutants
+	@$(BIN)/mutmut run --max-children 1 $(ARGS)
+
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -58,6 +63,7 @@ messages: $(VENV)/.test
 requirements:
 	@$(call pin,--extra sandbox pyproject.toml requirements/demo.in,demo)
 	@$(call pin,--extra sandbox pyproject.toml requirements/test.in -c requirements/demo.txt,test)
+	@$(call pin,requirements/mutants.in -c requirements/test.txt,mutants)
 
 $(VENV)/.demo: requirements/demo.txt
 	@$(call install,requirements/demo.txt)
@@ -67,8 +73,12 @@ $(VENV)/.test: requirements/test.txt
 	@$(call install,requirements/test.txt)
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.mutants: requirements/mutants.txt $(VENV)/.test
+	@$(call install,requirements/mutants.txt)
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* mutants build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1): a requirements file with hashes.
