@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 def pytest_unconfigure(config):
     """Remove the scratch directory: a worker of pytest-xdist ends without running what `atexit` was told."""
-    if "EPROSPERA_TEST_SCRATCH" not in os.environ:
+    if hasattr(config, "workerinput") and "EPROSPERA_TEST_SCRATCH" not in os.environ:
         shutil.rmtree(settings.SCRATCH, ignore_errors=True)
 
 
