@@ -24,6 +24,7 @@ from social_django.views import NAMESPACE
 
 from django_eprospera import tokens
 from django_eprospera.conf import conf
+from django_eprospera.decorators import ask_to_authenticate
 from django_eprospera.errors import SignInRefused
 from django_eprospera.models import Connection
 from django_eprospera.provider.tracebacks import forget_locals
@@ -33,7 +34,7 @@ from django_eprospera.sign_in.code_flow import Deadline, Proof, prove
 from django_eprospera.sign_in.errors import CAUGHT, Again, error_page
 from django_eprospera.sign_in.next_url import safe_next
 from django_eprospera.sign_in.pending import PendingSignIn
-from django_eprospera.sign_in.recent import note_sign_in
+from django_eprospera.sign_in.recent import has_recent_authentication, note_authentication, note_sign_in
 from django_eprospera.sign_in.sealed_grant import GRANT, seal_grant
 from django_eprospera.sign_in.social_backend import SocialBackend
 
@@ -60,7 +61,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         super().__init__(strategy, redirect_uri=redirect_uri)
         self._pending: PendingSignIn | None = None
         self._id_token: IdToken | None = None
-        self._new_association = False
+        self._proves_identity = False
         self._stage = "begin"
         request = getattr(self.strategy, "request", None)
         if request is not None and any(
@@ -79,6 +80,8 @@ class EprosperaOpenIdConnect(SocialBackend):
 
     def _begin(self) -> HttpResponse:
         posted, user = self._request.POST, self._request.user
+        if user.is_authenticated and not has_recent_authentication(self._request) and not self._is_linked(user):
+            return ask_to_authenticate(self._request)
         prompt, max_age = posted.get("prompt", ""), posted.get("max_age", "")
         self._pending = PendingSignIn(
             user_id=str(user.pk) if user.is_authenticated else "",
@@ -170,6 +173,21 @@ class EprosperaOpenIdConnect(SocialBackend):
         known = UserSocialAuth.get_social_auth(self.name, uid_of(issuer, sub))
         return known is not None and str(known.user_id) == user_id
 
+    def _is_linked(self, user: Any) -> bool:
+        return bool(UserSocialAuth.objects.filter(user=user, provider=self.name).exists())
+
+    def require_recent_authentication(self) -> bool:
+        """Called by `store_connection` for an identity that it links to an existing account. Returns whether the user of
+        this session has just authenticated; False without one, when a step of the site's pipeline chose the account.
+
+        Raises SignInRefused when the session's authentication is not recent. It had to be recent when this sign-in began.
+        """
+        if not self._request.user.is_authenticated:
+            return False
+        if not has_recent_authentication(self._request, at=self._pending.started if self._pending else None):
+            raise SignInRefused("not_proven", "pipeline")
+        return True
+
     def pipeline(self, pipeline: list[str], pipeline_index: int = 0, *args: Any, **kwargs: Any) -> Any:
         """Run the site's pipeline and our step in one transaction: a failure leaves nothing behind."""
         self._stage = "pipeline"
@@ -194,9 +212,9 @@ class EprosperaOpenIdConnect(SocialBackend):
 
         return self._guarded(go_on)
 
-    def signed_in(self, id_token: IdToken, *, new_association: bool) -> None:
+    def signed_in(self, id_token: IdToken, *, proves_identity: bool) -> None:
         """Called by `store_connection` when the connection is stored."""
-        self._id_token, self._new_association = id_token, new_association
+        self._id_token, self._proves_identity = id_token, proves_identity
 
     def _finish(self, outcome: Any) -> Any:
         if outcome is None:
@@ -204,20 +222,25 @@ class EprosperaOpenIdConnect(SocialBackend):
         request, id_token = self._request, self._id_token
         if id_token is not None and isinstance(outcome, get_user_model()):
             # For `receivers`, which note it when Django has signed the user in and renewed the session.
-            request.eprospera_auth_time = id_token.auth_time  # type: ignore[attr-defined]
+            request.eprospera_sign_in = id_token.auth_time, self._proves_identity  # type: ignore[attr-defined]
             if request.user.is_authenticated:
                 request.session.cycle_key()
-                if not self._new_association:
-                    # An identity that was added just now proves nothing about whose account it is.
+                if self._proves_identity:
                     note_sign_in(request, id_token.auth_time)
+                    note_authentication(request, id_token.auth_time)
         return outcome
 
     # Disconnect
 
     @forget_locals
     def disconnect(self, *args: Any, **kwargs: Any) -> Any:
-        """Python-social-auth's disconnect, and with it the end of the connection: erased here, revoked at the provider."""
+        """Disconnect as python-social-auth does, and end the connection: erased here, revoked at the provider.
+
+        A user whose session did not authenticate recently is asked to prove who they are first.
+        """
         self._stage = "disconnect"
+        if self.strategy.request is not None and not has_recent_authentication(self._request):
+            return ask_to_authenticate(self._request)
         return self._guarded(partial(self._disconnect, *args, **kwargs))
 
     def _disconnect(self, *args: Any, user: Any, **kwargs: Any) -> Any:

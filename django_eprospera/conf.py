@@ -136,8 +136,13 @@ class Conf:
     # Sign-in
     @property
     def EPROSPERA_RECENT_SIGN_IN(self) -> timedelta:
-        """How recent a sign-in at the provider has to be for a view behind `recent_sign_in_required`."""
+        """How recent a sign-in must be for views behind `recent_sign_in_required`, and to link an identity or disconnect."""
         return _duration("EPROSPERA_RECENT_SIGN_IN", timedelta(minutes=5))
+
+    @property
+    def EPROSPERA_NOTIFY_OWNER(self) -> bool:
+        """Whether users get an e-mail when an identity was linked to their account, or their connection was ended."""
+        return _flag("EPROSPERA_NOTIFY_OWNER", default=False)
 
     @property
     def EPROSPERA_CLOCK_SKEW(self) -> timedelta:
@@ -174,6 +179,13 @@ def _names(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ConfigurationError(f"{name} has to be a list of names.")
+
+
+def _flag(name: str, *, default: bool) -> bool:
+    value = _read(name, default)
+    if isinstance(value, bool):
+        return value
+    raise ConfigurationError(f"{name} must be True or False, not {type(value).__name__}.")
 
 
 def _seconds(name: str, default: float) -> float:

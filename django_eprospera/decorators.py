@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponseRedirect
-from django.shortcuts import render, resolve_url
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 
 from django_eprospera import access
-from django_eprospera.sign_in.next_url import safe_next
-from django_eprospera.sign_in.recent import has_recent_sign_in
+from django_eprospera.sign_in.next_url import page_before
+from django_eprospera.sign_in.recent import has_recent_authentication, has_recent_sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -101,12 +100,30 @@ def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     """Return a redirect to the page that asks for a recent sign-in."""
     is_safe_method = request.method in {"GET", "HEAD"}
-    target = request.get_full_path() if is_safe_method else _page_before(request)
+    target = request.get_full_path() if is_safe_method else page_before(request)
     if not request.user.is_authenticated:
         return redirect_to_login(target)
-    query = urlencode({REDIRECT_FIELD_NAME: target})
-    response = HttpResponseRedirect(f"{reverse('eprospera:confirm_sign_in')}?{query}")
-    response.status_code = 302 if is_safe_method else 303
+    return _redirect(request, "eprospera:confirm_sign_in", target)
+
+
+def recent_authentication_required(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorator for our own views that change who can sign in: the session's authentication must be recent."""
+
+    @wraps(view)
+    def gate(request: HttpRequest, /, *args: Any, **kwargs: Any) -> HttpResponse:
+        return view(request, *args, **kwargs) if has_recent_authentication(request) else ask_to_authenticate(request)
+
+    return gate
+
+
+def ask_to_authenticate(request: HttpRequest) -> HttpResponse:
+    """Return a redirect to the page on which users prove who they are, by whatever backend they sign in with."""
+    return _redirect(request, "eprospera:confirm_identity", page_before(request))
+
+
+def _redirect(request: HttpRequest, name: str, target: str) -> HttpResponse:
+    response = HttpResponseRedirect(f"{reverse(name)}?{urlencode({REDIRECT_FIELD_NAME: target})}")
+    response.status_code = 302 if request.method in {"GET", "HEAD"} else 303
     return response
 
 
@@ -129,11 +146,3 @@ def _behind(gate: Gate, view: Any) -> Any:
         return view(request, *args, **kwargs) if answer.allowed else refuse(request, answer)
 
     return sync_view
-
-
-def _page_before(request: HttpRequest) -> str:
-    referer = safe_next(request, request.headers.get("Referer", ""))
-    parts = urlsplit(referer)
-    if not parts.netloc or parts.path == request.path:
-        return resolve_url(settings.LOGIN_REDIRECT_URL)
-    return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -1,22 +1,25 @@
-"""Who listens to which signal? The one place where lower rooms are heard by higher ones. Imported by `apps.ready`."""
+"""Receivers: connects signals of Django and of lower packages to their handlers. Imported by `apps.ready`."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
 from django.db import transaction
 from django.db.models.signals import post_delete, post_init, post_save, pre_delete, pre_save
 from django.dispatch import receiver
+from django.utils.translation import get_language
 from social_django.models import Partial
 
 from django_eprospera import documents, kyc, prune, signals, tasks
+from django_eprospera.conf import conf
 from django_eprospera.fields.fixtures import after_raw_save, before_raw_save
 from django_eprospera.kyc import affiliations
 from django_eprospera.models import Connection, EntityConsent, EntityDocument, VerificationImage
 from django_eprospera.sign_in import pending
-from django_eprospera.sign_in.recent import note_sign_in
+from django_eprospera.sign_in.recent import note_authentication, note_sign_in
 from django_eprospera.tokens.revocation import queue_revocation
 
 __all__: list[str] = []
@@ -32,6 +35,24 @@ def sync_after_sign_in(connection: Connection, **_: Any) -> None:
 def revoke_soon(**_: Any) -> None:
     """Whoever disconnects does not wait for the provider either; what cannot be enqueued stays in its table."""
     transaction.on_commit(tasks.revoke_pending.enqueue, robust=True)
+
+
+@receiver(signals.identity_linked)
+def notify_of_link(connection: Connection, **_: Any) -> None:
+    """Notify the owner of an account when an identity was linked to it, if EPROSPERA_NOTIFY_OWNER is set."""
+    _notify(connection.user, "identity_linked")
+
+
+@receiver(signals.connection_ended)
+def notify_of_end(user: Any, **_: Any) -> None:
+    """Notify the owner of an account when its connection was ended, if EPROSPERA_NOTIFY_OWNER is set."""
+    _notify(user, "connection_ended")
+
+
+def _notify(user: Any, event: str) -> None:
+    if conf.EPROSPERA_NOTIFY_OWNER:
+        language = get_language() or settings.LANGUAGE_CODE
+        transaction.on_commit(lambda: tasks.notify_owner.enqueue(str(user.pk), event, language), robust=True)
 
 
 @receiver(signals.facts_synced)
@@ -69,9 +90,11 @@ def remove_file(instance: VerificationImage | EntityDocument, **_: Any) -> None:
 
 @receiver(user_logged_in)
 def note_when_signed_in(request: Any, **_: Any) -> None:
-    """A session is as fresh as the sign-in that began it: what an earlier one proved is forgotten."""
+    """Note in the session what this sign-in proves. What an earlier one proved is removed."""
     if request is not None:
-        note_sign_in(request, getattr(request, "eprospera_auth_time", None))
+        auth_time, proves_identity = getattr(request, "eprospera_sign_in", (None, False))
+        note_sign_in(request, auth_time if proves_identity else None)
+        note_authentication(request, auth_time)
 
 
 # A paused sign-in holds tokens, and python-social-auth's table takes everything as it is.

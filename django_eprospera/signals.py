@@ -1,4 +1,4 @@
-"""What does the package tell a site? A signal informs; it never opens a gate. All carry `connection` or `review`."""
+"""Signals of the package. Each is sent after the commit of what it reports."""
 
 from __future__ import annotations
 
@@ -6,18 +6,33 @@ from typing import Final
 
 from django.dispatch import Signal
 
-__all__ = ["entity_consent_withdrawn", "facts_synced", "grant_lost", "kyc_decided", "revocation_pending", "signed_in"]
+__all__ = [
+    "connection_ended",
+    "entity_consent_withdrawn",
+    "facts_synced",
+    "grant_lost",
+    "identity_linked",
+    "kyc_decided",
+    "revocation_pending",
+    "signed_in",
+]
 
-# A person signed in and the connection holds fresh tokens. Arguments: connection, is_new.
+# A user signed in and the connection has new tokens. Arguments: connection, is_new.
 signed_in: Final = Signal()
 
-# The grant is gone: the connection is now `reauthorize`. Arguments: connection, cause.
+# An e-Próspera identity was linked to an account that existed before. Arguments: connection.
+identity_linked: Final = Signal()
+
+# A connection was ended and its data erased. Arguments: user, actor (None for a command).
+connection_ended: Final = Signal()
+
+# The grant ended: the connection is now `reauthorize`. Arguments: connection, cause.
 grant_lost: Final = Signal()
 
 # Tokens wait to be revoked at the provider. No arguments.
 revocation_pending: Final = Signal()
 
-# A sync wrote what it got. Arguments: connection, changed (names of resources), failed (names of resources).
+# A sync wrote its results. Arguments: connection, changed (names of resources), failed (names of resources).
 facts_synced: Final = Signal()
 
 # A company is no longer shared, or no longer represented. Arguments: connection, entity.

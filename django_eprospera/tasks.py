@@ -13,6 +13,7 @@ import django
 
 from django_eprospera import tokens
 from django_eprospera.models import Connection
+from django_eprospera.sign_in.notices import send_notice
 from django_eprospera.sync import sync
 from django_eprospera.sync.batch import sync_due
 from django_eprospera.sync.schedule import claim
@@ -25,7 +26,7 @@ else:
 if TYPE_CHECKING:
     import uuid
 
-__all__ = ["ask_for_sync", "keep_alive", "revoke_pending", "sync_connection", "sync_stale"]
+__all__ = ["ask_for_sync", "keep_alive", "notify_owner", "revoke_pending", "sync_connection", "sync_stale"]
 
 
 def ask_for_sync(connection_id: uuid.UUID, *, pause: timedelta = timedelta(minutes=1)) -> bool:
@@ -66,6 +67,12 @@ def revoke_pending() -> dict[str, int]:
     """Revoke the tokens of ended connections at the provider."""
     done, left = tokens.revoke_pending()
     return {"done": done, "left": left}
+
+
+@task()
+def notify_owner(user_id: str, event: str, language: str) -> bool:
+    """Send a user the e-mail about `event` in `language`. Returns whether it was sent; errors of the mail server are logged."""
+    return send_notice(user_id, event, language)
 
 
 @task()

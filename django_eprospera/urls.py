@@ -14,5 +14,7 @@ urlpatterns = [
     path("disconnect/", views.disconnect, name="disconnect"),
     path("image/<uuid:pk>/", views.image, name="image"),
     path("document/<uuid:pk>/", views.document, name="document"),
+    path("confirm-identity/", views.confirm_identity, name="confirm_identity"),
+    path("other-sessions/", views.other_sessions, name="other_sessions"),
     path("confirm-sign-in/", views.confirm_sign_in, name="confirm_sign_in"),
 ]

@@ -6,32 +6,39 @@ Users can see what is theirs or shared by them now. Everything else is 404, so t
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import get_script_prefix
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from social_django.models import UserSocialAuth
 
 from django_eprospera import documents, tokens
 from django_eprospera.conf import conf
 from django_eprospera.consent import connection_of, is_granted, readable_documents
+from django_eprospera.decorators import recent_authentication_required
 from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.models import Connection, EntityDocument, ResourceState, VerificationImage
+from django_eprospera.sign_in.association import is_proven
 from django_eprospera.sign_in.next_url import safe_next
+from django_eprospera.sign_in.sessions import end_other_sessions
 from django_eprospera.tasks import ask_for_sync
 from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
     import uuid
 
-__all__ = ["confirm_sign_in", "disconnect", "document", "image", "refresh"]
+    from django.contrib.auth.models import User
+
+__all__ = ["confirm_identity", "confirm_sign_in", "disconnect", "document", "image", "other_sessions", "refresh"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +68,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 @login_required
+@recent_authentication_required
 def disconnect(request: HttpRequest) -> HttpResponse:
     """Disconnect: erase the cached data, queue the tokens for revocation, and redirect to `next`."""
     connection = connection_of(request.user)
@@ -95,10 +103,47 @@ def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @never_cache
 def confirm_sign_in(request: HttpRequest) -> HttpResponse:
     """Render the page that asks for a recent sign-in, with the button that starts it."""
+    return render(request, "django_eprospera/confirm_sign_in.html", _target(request))
+
+
+@never_cache
+@login_required
+@require_safe
+def confirm_identity(request: HttpRequest) -> HttpResponse:
+    """Render the page on which users prove who they are, with the ways in which they sign in."""
+    user = cast("User", request.user)
+    associations = UserSocialAuth.objects.filter(user=user)
+    identity = associations.filter(provider="eprospera").first()
+    by_eprospera = identity is not None and is_proven(identity)
+    other_ways = user.has_usable_password() or associations.exclude(provider="eprospera").exists()
+    context = {
+        **_target(request),
+        "by_eprospera": by_eprospera,
+        "login_url": "" if by_eprospera and not other_ways else redirect_to_login(_target(request)["next"]).url,
+    }
+    return render(request, "django_eprospera/confirm_identity.html", context)
+
+
+@never_cache
+@login_required
+@recent_authentication_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def other_sessions(request: HttpRequest) -> HttpResponse:
+    """Render the page that ends all other sessions of the user; end them on POST and redirect to `next`."""
+    if request.method == "POST":
+        if end_other_sessions(request, cast("User", request.user)):
+            messages.success(request, _("All other sessions were ended."), fail_silently=True)
+            return _back(request)
+        return render(
+            request, "django_eprospera/other_sessions.html", {**_target(request), "refused": True}, status=409
+        )
+    return render(request, "django_eprospera/other_sessions.html", _target(request))
+
+
+def _target(request: HttpRequest) -> dict[str, Any]:
     target = safe_next(request, request.GET.get(REDIRECT_FIELD_NAME, "")) or resolve_url(settings.LOGIN_REDIRECT_URL)
     max_age = int(conf.EPROSPERA_RECENT_SIGN_IN.total_seconds())
-    context = {"next": target, "max_age": max_age, "home": get_script_prefix()}
-    return render(request, "django_eprospera/confirm_sign_in.html", context)
+    return {"next": target, "max_age": max_age, "home": get_script_prefix()}
 
 
 def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> HttpResponse:

@@ -134,6 +134,8 @@ def settings_table(settings):
 
 def in_words(value):
     match value:
+        case bool():
+            return f"`{value}`"
         case timedelta():
             for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
                 if value.total_seconds() % seconds == 0:

@@ -62,7 +62,7 @@ def texts(house):
                 )
                 if isinstance(node.args[0], ast.Constant):  # else it was marked where it was written
                     yield node.args[0].value
-    for path in sources(house, ".html"):
+    for path in sources(house, ".html") | sources(house, ".txt"):
         for literal in CALL_IN_TEMPLATE.findall(templatize(path.read_text(encoding="utf-8"))):
             yield ast.literal_eval(literal)
 

@@ -128,6 +128,8 @@ def _values() -> Found:
             continue
         if isinstance(value, timedelta):
             value = value.total_seconds()
+        if isinstance(value, bool):
+            continue
         if isinstance(value, (int, float)) and (value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
             yield error("E010", f"{name} must be greater than zero, not {value:g}.", str(inspect.getdoc(member)))
     unknown = sorted(set(_valid(lambda: conf.EPROSPERA_USER_FIELDS) or ()) - set(_USER_FIELDS))

@@ -132,6 +132,14 @@ _NOT_FRESH: Final = _Case(
         "For this step you have to prove once more who you are. Please try again, and sign in at e-Próspera when it asks."
     ),
 )
+_NOT_PROVEN: Final = _Case(
+    403,
+    _("Please confirm that it is you"),
+    _(
+        "You signed in here some time ago, so nothing was linked to your account. Try again: you will be asked to sign in "
+        "first."
+    ),
+)
 _ONLY_WAY: Final = _Case(
     403,
     _("This is your only way to sign in here"),
@@ -159,6 +167,7 @@ _CASES: Final[dict[str, _Case]] = {
     "malformed_response": _NONSENSE,
     "missing_parameter": _INCOMPLETE,
     "not_fresh": _NOT_FRESH,
+    "not_proven": _NOT_PROVEN,
     "provider_error": _NONSENSE,
     "provider_unavailable": _UNAVAILABLE,
     "rate_limited": _UNAVAILABLE,

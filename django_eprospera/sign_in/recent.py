@@ -1,4 +1,4 @@
-"""When this session's user last proved to e-Próspera who they are: `auth_time`, which the provider signs."""
+"""What a session remembers of when its user proved who they are: to e-Próspera (`auth_time`), and by whatever backend."""
 
 from __future__ import annotations
 
@@ -12,23 +12,44 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-__all__ = ["has_recent_sign_in", "note_sign_in"]
+__all__ = ["has_recent_authentication", "has_recent_sign_in", "note_authentication", "note_sign_in"]
 
-_SESSION_KEY: Final = "eprospera_auth_time"
+_AUTH_TIME: Final = "eprospera_auth_time"
+_AUTHENTICATED_AT: Final = "eprospera_authenticated_at"
 
 
 def note_sign_in(request: HttpRequest, auth_time: float | None) -> None:
-    """Keep in the session when the person proved to the provider who they are; None: it did not say, so forget it."""
+    """Store in the session when the user authenticated at the provider; None, when it did not say, removes what was stored."""
     if auth_time is None:
-        request.session.pop(_SESSION_KEY, None)
+        request.session.pop(_AUTH_TIME, None)
     else:
-        request.session[_SESSION_KEY] = int(min(auth_time, time.time()))
+        request.session[_AUTH_TIME] = int(min(auth_time, time.time()))
+
+
+def note_authentication(request: HttpRequest, auth_time: float | None = None) -> None:
+    """Store in the session when its user authenticated: now, or at the provider's `auth_time`, if it said one.
+
+    Single sign-on at the provider proves the sign-in there, which may be long ago.
+    """
+    now = time.time()
+    request.session[_AUTHENTICATED_AT] = int(now if auth_time is None else min(auth_time, now))
 
 
 def has_recent_sign_in(request: HttpRequest, max_age: timedelta | None = None) -> bool:
-    """Whether this session's sign-in at the provider is younger than `max_age` (EPROSPERA_RECENT_SIGN_IN)."""
-    noted = request.session.get(_SESSION_KEY)
+    """Return whether this session's sign-in at the provider is younger than `max_age` (EPROSPERA_RECENT_SIGN_IN)."""
+    return _is_recent(request, _AUTH_TIME, time.time(), max_age or conf.EPROSPERA_RECENT_SIGN_IN)
+
+
+def has_recent_authentication(request: HttpRequest, at: float | None = None) -> bool:
+    """Return whether this session's own authentication was younger than EPROSPERA_RECENT_SIGN_IN (now, or at `at`).
+
+    False for a session in which none was noted: one that began before this package was installed.
+    """
+    return _is_recent(request, _AUTHENTICATED_AT, time.time() if at is None else at, conf.EPROSPERA_RECENT_SIGN_IN)
+
+
+def _is_recent(request: HttpRequest, name: str, at: float, max_age: timedelta) -> bool:
+    noted = request.session.get(name)
     if not isinstance(noted, int) or isinstance(noted, bool) or not request.user.is_authenticated:
         return False
-    age = time.time() - noted
-    return 0 <= age < (max_age or conf.EPROSPERA_RECENT_SIGN_IN).total_seconds()
+    return noted <= time.time() and at - noted < max_age.total_seconds()

@@ -20,7 +20,7 @@ from django_eprospera.models import (
     Residency,
     ResourceState,
 )
-from django_eprospera.signals import signed_in
+from django_eprospera.signals import connection_ended, signed_in
 from django_eprospera.tokens.lease import IDLE
 from django_eprospera.tokens.revocation import queue_tokens
 
@@ -111,9 +111,11 @@ def disconnect(connection: Connection, *, actor: User | None = None) -> None:
     """End the connection: erase it with all cached facts and files, and have its tokens revoked at the provider.
 
     The erasure does not wait for the provider; the revocation is kept until the provider has confirmed it (the receiver of
-    `pre_delete` queues it, so that deleting a user does the same).
+    `pre_delete` queues it, so that deleting a user does the same). Sends `connection_ended` after the commit.
     """
     alias = router.db_for_write(Connection, instance=connection)
     with transaction.atomic(using=alias):
         record(AuditEntry.Action.DISCONNECTED, connection, actor=actor)
+        user = connection.user
         connection.delete(using=alias)
+        transaction.on_commit(lambda: connection_ended.send(Connection, user=user, actor=actor), using=alias)

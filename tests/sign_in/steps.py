@@ -1,5 +1,6 @@
 """Pipeline steps as a site might have them."""
 
+from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from social_core.exceptions import AuthPolicyError
 from social_core.pipeline.partial import partial
@@ -56,3 +57,8 @@ def break_the_database(user, **_):
 
 def find_nobody(**_):
     return {"user": None, "is_new": False}
+
+
+def join_by_email(details, user=None, **_):
+    """Joins whoever has the same address, which is the site's own decision."""
+    return {"user": user or get_user_model().objects.filter(email=details["email"]).first(), "is_new": False}

@@ -97,7 +97,7 @@ def test_the_client_authenticates_by_one_method(visitor, sandbox, settings, meth
 def test_the_tables_of_python_social_auth_hold_issuer_and_sub_and_nothing_else(visitor, sandbox):
     return_of(visitor, sandbox)
     kept = UserSocialAuth.objects.values_list("provider", "uid", "extra_data")
-    assert list(kept) == [("eprospera", f"{sandbox.url} {LUCIA}", {})]
+    assert list(kept) == [("eprospera", f"{sandbox.url} {LUCIA}", {"proof": "sign_up"})]
     assert not Nonce.objects.exists()
     assert not Association.objects.exists()
     assert not Partial.objects.exists()
@@ -241,7 +241,7 @@ def test_what_a_site_chose_for_other_providers_does_not_loosen_ours(site, provid
     assert (query["code_challenge_method"], "everything" in query["scope"]) == ("S256", False)
     assert visitor.get(visitor.visit_provider(begun)).status_code == 302
     assert list(UserSocialAuth.objects.values_list("uid", "extra_data")) == [
-        (f"{provider.url} {provider.person['sub']}", {})
+        (f"{provider.url} {provider.person['sub']}", {"proof": "sign_up"})
     ]
 
 
