@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # One process more than there are processors: many tests wait for a process of their own. Files run in the order of the collection.
 PARALLEL = -q -n $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-reset test coverage mutants lint types bench messages requirements clean help
+.PHONY: demo demo-reset test coverage coverage-report mutants lint types bench messages requirements clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -31,13 +31,17 @@ demo: $(VENV)/.demo
 demo-reset:
 	@rm -rf .demo && echo "The demo starts anew with the next 'make demo'."
 
+# COVERAGE=1 measures it too, for coverage-report.
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PARALLEL) $(ARGS)
 
 coverage: $(VENV)/.test
 	@$(BIN)/coverage erase
-	@DATABASE_URL= $(BIN)/coverage run -m pytest $(PARALLEL)
-	@test -z "$$DATABASE_URL" || $(BIN)/coverage run -m pytest $(PARALLEL) -m "not browser"
+	@DATABASE_URL= $(MAKE) --no-print-directory test COVERAGE=1
+	@test -z "$$DATABASE_URL" || $(MAKE) --no-print-directory test COVERAGE=1 ARGS='-m "not browser"'
+	@$(MAKE) --no-print-directory coverage-report
+
+coverage-report: $(VENV)/.test
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
