@@ -1,6 +1,6 @@
-"""Figures of token renewal, on PostgreSQL against a sandbox: a herd of processes, SIGKILL at random instants, rollbacks.
+"""Figures of token renewal, on PostgreSQL against a sandbox: a herd of processes, SIGKILL, rollbacks, wrong clocks.
 
-    DATABASE_URL=postgres://postgres@127.0.0.1/bench python -m benchmarks.tokens [herd] [kill] [rollback]
+    DATABASE_URL=postgres://postgres@127.0.0.1/bench python -m benchmarks.tokens [herd] [kill] [rollback] [clock]
 
 The database is emptied. Everything is counted at the sandbox and in the database; nothing is taken from the code's word.
 """
@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 import django
+import time_machine
 
 django.setup()
 
@@ -37,29 +38,45 @@ from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.models import Connection, PendingRevocation
 from django_eprospera.provider import grants
 from django_eprospera.tokens import access_token
-from tests.sandbox_process import LUCIA, SandboxProcess
+from tests.sandbox_process import (
+    ANA,
+    JOSE,
+    LARS,
+    LUCIA,
+    MIRJAM,
+    NADIA,
+    OTTO,
+    SAMUEL,
+    TEO,
+    WULANDARI,
+    SandboxProcess,
+)  # fmt: skip
 
 SCOPE = "offline_access eprospera:person.residency.read"
 
 
-def fill(sandbox, count):
-    """`count` connections of real grants, their access tokens over."""
+def fill(sandbox, count, people=None):
+    """`count` connections of real grants, their access tokens over; with `people` one of each, with ID tokens."""
+    scope = f"openid {SCOPE}" if people else SCOPE
     Connection.objects.all().delete()
     PendingRevocation.objects.all().delete()
     get_user_model().objects.all().delete()
     sandbox.control("reset")
-    grants = sandbox.mint(sub=LUCIA, scopes=SCOPE, count=count)
+    if people:
+        grants = [sandbox.mint(sub=sub, scopes=scope)[0] for sub in people]
+    else:
+        grants = sandbox.mint(sub=LUCIA, scopes=scope, count=count)
     users = get_user_model().objects.bulk_create(
         get_user_model()(username=f"bench-{number}") for number in range(count)
     )
     now = timezone.now()
     Connection.objects.bulk_create(
         Connection(
-            user=user, issuer=sandbox.url, sub=user.username, client_id=sandbox.client_id, scope=SCOPE, signed_in_at=now,
-            access_token=grant["access_token"], access_token_expires_at=now - timedelta(seconds=1),
+            user=user, issuer=sandbox.url, sub=sub, client_id=sandbox.client_id, scope=scope, signed_in_at=now,
+            access_token=grant["access_token"], access_token_expires_at=now - timedelta(days=2),
             refresh_token=grant["refresh_token"], refresh_token_expires_at=now + timedelta(days=180),
         )
-        for user, grant in zip(users, grants, strict=True)
+        for user, grant, sub in zip(users, grants, people or [user.username for user in users], strict=True)
     )  # fmt: skip
     sandbox.control("stats", "DELETE")
     return list(Connection.objects.values_list("pk", flat=True))
@@ -188,6 +205,31 @@ def rollback(sandbox, requests=1000):
     )
 
 
+PEOPLE = (LUCIA, SAMUEL, MIRJAM, OTTO, NADIA, TEO, ANA, JOSE, WULANDARI, LARS)
+OFFSETS = {"-1 day": -86_400, "-2 h": -7_200, "-90 s": -90, "+90 s": 90, "+1 h": 3_600, "+2 h": 7_200, "+1 day": 86_400}
+
+
+def clock(sandbox, rounds=10):
+    """Refreshes in a process whose clock is wrong."""
+    for name, offset in OFFSETS.items():
+        ended = asked = 0
+        for _ in range(rounds):
+            pks = fill(sandbox, len(PEOPLE), PEOPLE)
+
+            def ask(pks=pks, offset=offset):
+                with time_machine.travel(time.time() + offset, tick=True):
+                    for pk in pks:
+                        try:
+                            access_token(Connection.objects.get(pk=pk))
+                        except EprosperaError:
+                            continue
+
+            os.waitpid(fork(ask), 0)
+            asked += sandbox.control("stats")["refreshes"]
+            ended += Connection.objects.exclude(state="active").count()
+        print(f"clock {name:>6}: {asked} refreshes, grants ended {ended} (goal 0)")
+
+
 def main():
     if database.vendor != "postgresql":
         sys.exit("Set DATABASE_URL to a PostgreSQL database that may be emptied.")
@@ -195,13 +237,13 @@ def main():
 
     logging.disable(logging.CRITICAL)
     call_command("migrate", verbosity=0)
-    chosen = sys.argv[1:] or ["herd", "kill", "rollback"]
+    chosen = sys.argv[1:] or ["herd", "kill", "rollback", "clock"]
     with SandboxProcess() as sandbox:
         settings.EPROSPERA_BASE_URL = sandbox.url
         settings.SOCIAL_AUTH_EPROSPERA_KEY = sandbox.client_id
         settings.SOCIAL_AUTH_EPROSPERA_SECRET = sandbox.client_secret
         for name in chosen:
-            {"herd": herd, "kill": kill, "rollback": rollback}[name](sandbox)
+            {"herd": herd, "kill": kill, "rollback": rollback, "clock": clock}[name](sandbox)
 
 
 if __name__ == "__main__":

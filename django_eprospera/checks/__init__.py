@@ -6,9 +6,10 @@ production, and `--deploy --database default` also looks for rows that need a ke
 
 from __future__ import annotations
 
+from django_eprospera.checks.clock import check_clock
 from django_eprospera.checks.csp import check_form_action
 from django_eprospera.checks.deployment import check_deployment, check_keys_in_use
 from django_eprospera.checks.site import check_settings
 from django_eprospera.checks.table import CHECKS
 
-__all__ = ["CHECKS", "check_deployment", "check_form_action", "check_keys_in_use", "check_settings"]
+__all__ = ["CHECKS", "check_clock", "check_deployment", "check_form_action", "check_keys_in_use", "check_settings"]

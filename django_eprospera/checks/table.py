@@ -36,6 +36,7 @@ CHECKS: Final[dict[str, str]] = {
     "eprospera.W005": "the provider is a sandbox on this machine",
     "eprospera.W006": "a setting has the prefix of this package and is unknown to it",
     "eprospera.W007": "a Content-Security-Policy blocks the sign-in button",
+    "eprospera.W008": "the clock of this host is wrong",
 }
 
 

@@ -27,6 +27,7 @@ from django_eprospera.provider.tracebacks import forget_locals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     import requests
 
@@ -156,15 +157,23 @@ class Client:
         )
 
     @forget_locals
-    def refresh(self, refresh_token: str, scope: str | None = None) -> Tokens:
+    def refresh(self, refresh_token: str, scope: str | None = None, *, asked_at: datetime | None = None) -> Tokens:
         """Spend a refresh token, by one request that is never repeated. Store the new one before anything else.
+
+        `asked_at` is the time now by the caller's clock, if that is another than this host's.
 
         Raises InvalidGrant, ClientRejected, ProviderUnavailable (not spent, as far as is known) and AnswerLost (it may
         have been spent: no whole answer, or 2xx and nonsense).
         """
         endpoint = self._endpoints().token_endpoint
         return grants.refresh(
-            endpoint, self._credentials, refresh_token, limits=self._limits, scope=scope, session=self._session
+            endpoint,
+            self._credentials,
+            refresh_token,
+            limits=self._limits,
+            scope=scope,
+            asked_at=asked_at,
+            session=self._session,
         )
 
     @forget_locals

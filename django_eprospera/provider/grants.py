@@ -143,9 +143,12 @@ def refresh(
     *,
     limits: Limits,
     scope: str | None = None,
+    asked_at: datetime | None = None,
     session: requests.Session | None = None,
 ) -> Tokens:
     """Exchange a refresh token for new tokens, by one request.
+
+    `asked_at` is the time now by the caller's clock, if that is another than this host's.
 
     Raises InvalidGrant, ClientRejected, ProviderUnavailable when nothing was spent as far as the provider says, and
     AnswerLost whenever it may have been: sent and not answered, or answered with 2xx and a body that cannot be read.
@@ -155,7 +158,7 @@ def refresh(
         form["scope"] = scope
     auth, form = credentials.authenticate(form)
     path = _path(endpoint)
-    asked_at = datetime.now(UTC)
+    asked_at = asked_at or datetime.now(UTC)
     try:
         answer = call("POST", endpoint, limits=limits, path_template=path, form=form, auth=auth, session=session)
         if answer.status == 200:

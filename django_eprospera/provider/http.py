@@ -16,7 +16,6 @@ import time
 import urllib.request
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ import requests.utils
 import urllib3.exceptions
 
 from django_eprospera.errors import AnswerLost, ApiError, MalformedAnswer, ProviderUnavailable
+from django_eprospera.provider import clock
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.provider.transport import Exchange, Limits, TooLarge, current, shared_session
 
@@ -76,13 +76,12 @@ class Answer:
         value = self.headers.get("Retry-After", "").strip()[:64]
         if re.fullmatch(r"[0-9]{1,9}", value):
             return min(float(value), _MAX_RETRY_AFTER)
-        try:
-            moment = parsedate_to_datetime(value)
-        except (ValueError, TypeError, IndexError):
+        date = clock.parse_date(value)
+        if date is None:
             return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), _MAX_RETRY_AFTER)
+        # The provider's own clock comes first: this host's may be wrong.
+        now = clock.parse_date(self.headers.get("Date", "")) or datetime.now(UTC)
+        return min(max((date - now).total_seconds(), 0.0), _MAX_RETRY_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +140,7 @@ def call(
     if response is None:
         exchange.fresh = True
         response = _send(request, exchange, session)
+    clock.compare_date(response.headers.get("Date"))
     _read(response, exchange, method, body.extend)
     return Answer(method, path_template, response.status_code, response.headers, bytes(body))
 

@@ -27,6 +27,7 @@ from django_eprospera.errors import (
     ProviderUnavailable,
     SignInRefused,
 )
+from django_eprospera.provider import clock
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -84,6 +85,14 @@ _OUR_FAULT: Final = _Case(
     503,
     _("This site's connection with e-Próspera is not set up correctly"),
     _("You can do nothing about it. Please tell the people who run this site, with the reference below."),
+)
+_WRONG_CLOCK: Final = _Case(
+    503,
+    _("The clock of this site is wrong"),
+    _(
+        "It differs from e-Próspera's, so this site cannot tell whether your sign-in is recent, and nobody was signed in. "
+        "Please tell the people who run this site, with the reference below."
+    ),
 )
 _OTHER_ACCOUNT: Final = _Case(
     409,
@@ -178,6 +187,8 @@ _CASES: Final[dict[str, _Case]] = {
     "user_mismatch": _OTHER_USER,
     "username_in_use": _CONFLICT,
 }
+# Reasons that depend on this host's clock.
+_TIMES: Final = frozenset({"auth_time", "exp", "iat_future", "iat_past", "nbf"})
 # By the `source` of python-social-auth's errors.
 _SOURCES: Final[dict[str, _Case]] = {
     "configuration": _OUR_FAULT,
@@ -215,6 +226,12 @@ class Again:
 
 def refusal_of(error: Exception, stage: str) -> Refusal:
     """Sort one of CAUGHT. `stage` is where it happened when the error does not say."""
+    if (
+        isinstance(error, SignInRefused)
+        and error.reason in _TIMES
+        and abs(clock.seconds_behind() or 0.0) > clock.TOLERATED
+    ):
+        return Refusal("clock", error.stage, _WRONG_CLOCK)
     if isinstance(error, SignInRefused):
         return Refusal(error.reason, error.stage, _CASES.get(error.reason, _UNVERIFIED))
     if isinstance(error, SocialAuthBaseException):
@@ -248,7 +265,7 @@ def error_page(request: HttpRequest, error: Exception, *, stage: str, again: Aga
     refusal = refusal_of(error, stage)
     case = refusal.case
     logger.log(
-        logging.ERROR if case is _OUR_FAULT or case is _STORAGE else logging.WARNING,
+        logging.ERROR if case in (_OUR_FAULT, _STORAGE, _WRONG_CLOCK) else logging.WARNING,
         "sign-in refused: reason=%s stage=%s status=%d%s%s",
         refusal.reason,
         refusal.stage,

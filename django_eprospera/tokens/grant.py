@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from django_eprospera.audit import record
@@ -21,6 +21,7 @@ from django_eprospera.models import (
     ResourceState,
 )
 from django_eprospera.signals import connection_ended, signed_in
+from django_eprospera.tokens import clock
 from django_eprospera.tokens.lease import IDLE
 from django_eprospera.tokens.revocation import queue_tokens
 
@@ -48,8 +49,8 @@ def store_sign_in(
     client was given are erased. Sends `signed_in` after the commit. Raises OtherSubject when the user is connected as
     somebody else, or the person as another user.
     """
-    now = timezone.now()
     alias = router.db_for_write(Connection)
+    now = clock.time_of(QuerySet(type(user), using=alias).filter(pk=user.pk))
     with transaction.atomic(using=alias):
         rows = Connection.objects.using(alias).select_for_update()
         found = list(rows.filter(Q(user=user) | Q(issuer=issuer, sub=sub)))
@@ -93,7 +94,7 @@ def _opened(connection: Connection) -> str | None:
 def _take(connection: Connection, tokens: Tokens, now: datetime) -> None:
     values: dict[str, Any] = {
         "access_token": tokens.access_token,
-        "access_token_expires_at": tokens.expires_at,
+        "access_token_expires_at": tokens.expires_at + (now - timezone.now()),
         "refresh_token": tokens.refresh_token,
         "refresh_token_expires_at": now + conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if tokens.refresh_token else None,
         # A refresh of the old grant that is under way finds another generation and writes nothing.

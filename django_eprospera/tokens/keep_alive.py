@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from django.db import router
-from django.utils import timezone
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.models import Connection
-from django_eprospera.tokens import durable
+from django_eprospera.tokens import clock, durable
 from django_eprospera.tokens.renewal import renew
 
 __all__ = ["KeptAlive", "keep_alive"]
@@ -37,7 +36,7 @@ def keep_alive(limit: int = 100) -> KeptAlive:
     alias = router.db_for_write(Connection)
     ending = Connection.objects.using(alias).filter(
         state=Connection.State.ACTIVE,
-        refresh_token_expires_at__lte=timezone.now() + window,
+        refresh_token_expires_at__lte=clock.in_database(window),
         client_id=conf.client_id,
         issuer=conf.EPROSPERA_BASE_URL,
     )

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import InterfaceError, OperationalError, connections
 from django.db.models import ExpressionWrapper, F, Q, Value, fields
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, GrantGone, RefreshPaused, RefreshRefused
 from django_eprospera.models import Connection
 from django_eprospera.signals import grant_lost
-from django_eprospera.tokens import durable, spool
+from django_eprospera.tokens import clock, durable, spool
 from django_eprospera.tokens.revocation import queue_tokens
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ IDLE: Final[dict[str, None]] = {
 
 def load(alias: str, pk: Any) -> Connection:
     """Return the current row. Raises GrantGone if it was deleted, its grant ended, or another provider or client issued it."""
-    row: Connection | None = Connection.objects.using(alias).filter(pk=pk).first()
+    row: Connection | None = clock.read(Connection.objects.using(alias).filter(pk=pk))
     if row is None:
         raise GrantGone(
             "This connection is no longer there: it was disconnected. The person has to sign in again.", "disconnected"
@@ -85,7 +84,7 @@ def claim(alias: str, row: Connection, holder: uuid.UUID) -> bool:
     )
     try:
         with durable.short_lock_wait(alias):
-            return bool(mine.update(lease_holder=holder, lease_until=until, refresh_sent_at=timezone.now()))
+            return bool(mine.update(lease_holder=holder, lease_until=until, refresh_sent_at=clock.now(row)))
     except OperationalError:
         raise RefreshRefused(
             f"The row of connection {row.pk} is locked by a transaction, perhaps the caller's own, so a new token could not be "
@@ -151,7 +150,7 @@ def _insist(alias: str, write: Any) -> int:
 
 def release(alias: str, row: Connection, holder: uuid.UUID, error: ApiError, *, sent: bool) -> RefreshPaused:
     """Release the lease and set a pause; `sent` means that the refresh token may be spent. Return the error to raise."""
-    now = timezone.now()
+    now = clock.now(row)
     paused = _paused(row, error, now)
     noted = {"refresh_sent_at": now if sent else None, "refresh_not_before": paused.retry_at}
     Connection.objects.using(alias).filter(pk=row.pk, lease_holder=holder).update(**{**IDLE, **noted})
@@ -160,7 +159,7 @@ def release(alias: str, row: Connection, holder: uuid.UUID, error: ApiError, *, 
 
 def pause(alias: str, row: Connection, error: ApiError) -> RefreshPaused:
     """Set a pause without holding the lease. Return the error to raise."""
-    paused = _paused(row, error, timezone.now())
+    paused = _paused(row, error, clock.now(row))
     _as_spent(alias, row).update(refresh_not_before=paused.retry_at)
     return paused
 
@@ -183,7 +182,7 @@ def give_up(alias: str, row: Connection, cause: Connection.Cause) -> None:
     changed = rows.update(
         state=Connection.State.REAUTHORIZE,
         state_cause=cause,
-        state_changed_at=timezone.now(),
+        state_changed_at=clock.now(row),
         access_token=None,
         access_token_expires_at=None,
         refresh_token=None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 import random
 import time
 import uuid
@@ -18,7 +19,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import router
-from django.utils import timezone
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import (
@@ -37,7 +37,7 @@ from django_eprospera.models import Connection
 from django_eprospera.provider import id_token, key_sets
 from django_eprospera.provider.configured import client as make_client
 from django_eprospera.scopes import OPENID
-from django_eprospera.tokens import durable, lease, spool
+from django_eprospera.tokens import clock, durable, lease, spool
 
 if TYPE_CHECKING:
     from django_eprospera.crypto import Secret
@@ -50,10 +50,8 @@ logger = logging.getLogger("django_eprospera.tokens")
 
 # A token that ends sooner than this is no longer handed out, not even when it cannot be renewed.
 _LAST_SECONDS: Final = timedelta(seconds=5)
-# Seconds within which a refreshed ID token has to have been issued.
-_FRESH: Final = 600.0
-# Seconds after which an answer has come, or never comes: attempts within the budget, and one exchange.
-_ARRIVES: Final = 60.0
+# What proves that an ID token is not of this provider, for this client and person. Nothing else may end the grant.
+_FORGED: Final = frozenset({"not_a_jwt", "alg", "crit", "signature", "iss", "aud", "azp", "sub", "at_hash"})
 _CAUSES: Final = Connection.Cause
 
 
@@ -119,13 +117,13 @@ def _margin(row: Connection) -> timedelta:
 
 def _usable(row: Connection, margin: timedelta, rejected: str | None) -> bool:
     expires = row.access_token_expires_at
-    if expires is None or expires - timezone.now() < margin or row.access_token is None:
+    if expires is None or expires - clock.now(row) < margin or row.access_token is None:
         return False
     return rejected is None or not hmac.compare_digest(str(row.access_token).encode(), rejected.encode())
 
 
 def _refuse_while_paused(row: Connection) -> None:
-    if row.refresh_not_before is not None and row.refresh_not_before > timezone.now():
+    if row.refresh_not_before is not None and row.refresh_not_before > clock.now(row):
         raise RefreshPaused(
             f"e-Próspera could not renew connection {row.pk}; it is asked again after {row.refresh_not_before:%H:%M:%S} UTC.",
             row.refresh_not_before,
@@ -175,7 +173,7 @@ def _ask(client: Client, row: Connection) -> Tokens:
     pause = 0.2
     while True:
         try:
-            return client.refresh(row.refresh_token)
+            return client.refresh(row.refresh_token, asked_at=clock.now(row))
         except (AnswerLost, MalformedAnswer):
             raise  # it may have taken effect: sent again at once, it could end the grant
         except ProviderUnavailable as error:
@@ -192,7 +190,7 @@ def _keep(
     verified = True
     try:
         _verify(row, keys, tokens)
-    except id_token.UnknownKey:
+    except (id_token.UnknownKey, MalformedAnswer):
         # Signed with a key that is new to us. To fetch it takes time in which we could die: commit first, hand out later.
         verified = False
     except SignInRefused as error:
@@ -218,20 +216,28 @@ def _keep(
 
 
 def _verify(row: Connection, keys: key_sets.Keys, tokens: Tokens) -> None:
-    """Is a refreshed ID token genuine, and of the same `iss`, `sub` and `aud`? (OpenID Connect Core 1.0, section 12.2)"""
+    """Check that a refreshed ID token is genuine, and of the same `iss`, `sub` and `aud` (OpenID Connect Core section 12.2).
+
+    Its times are not compared with a clock of ours, which may be wrong: time alone must not end a grant. Raises SignInRefused
+    for a forgery, UnknownKey, and MalformedAnswer for claims that are missing or have another type.
+    """
     if tokens.id_token is None:
         return
-    found, _ = id_token.verify(
-        tokens.id_token,
-        keys,
-        issuer=row.issuer,
-        client_id=row.client_id,
-        access_token=tokens.access_token,
-        # An answer from the spool is as old as it is: it is judged as of when it came.
-        now=min(time.time(), tokens.asked_at.timestamp() + _ARRIVES),
-        skew=conf.EPROSPERA_CLOCK_SKEW.total_seconds(),
-        max_age=_FRESH,
-    )
+    try:
+        found, _ = id_token.verify(
+            tokens.id_token,
+            keys,
+            issuer=row.issuer,
+            client_id=row.client_id,
+            access_token=tokens.access_token,
+            now=time.time(),
+            skew=math.inf,
+            max_age=0.0,
+        )
+    except SignInRefused as error:
+        if error.reason in _FORGED:
+            raise
+        raise MalformedAnswer("POST", "/api/oauth/token", f"id_token_{error.reason}") from None
     if not id_token.matches(found.sub, row.sub):
         raise SignInRefused("sub", "refresh")
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.db import router, transaction
-from django.utils import timezone
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError
 from django_eprospera.models import PendingRevocation
 from django_eprospera.provider.configured import client
 from django_eprospera.signals import revocation_pending
+from django_eprospera.tokens import clock
 
 if TYPE_CHECKING:
     from django_eprospera.models import Connection
@@ -37,7 +37,7 @@ def queue_revocation(connection: Connection) -> None:
     alias = router.db_for_write(PendingRevocation)
     queue_tokens(alias, connection, refresh_token=tokens.get("refresh_token"), access_token=tokens.get("access_token"))
     held = PendingRevocation.objects.using(alias).filter(issuer=connection.issuer, sub=connection.sub)
-    held.update(not_before=timezone.now())
+    held.update(not_before=clock.in_database())
 
 
 def queue_tokens(
@@ -53,7 +53,7 @@ def queue_tokens(
     With `hold` they wait for the connection's end: they belong to a grant that a newer sign-in replaced, and whether the
     provider would end the new one with it is not published (docs/provider.md#not-confirmed).
     """
-    now = timezone.now() + (conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if hold else timedelta(0))
+    not_before = clock.in_database(conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if hold else timedelta(0))
     rows = [
         PendingRevocation(
             issuer=connection.issuer,
@@ -61,7 +61,7 @@ def queue_tokens(
             sub=connection.sub,
             token=token,
             hint=hint,
-            not_before=now,
+            not_before=not_before,
         )
         for hint, token in (("refresh_token", refresh_token), ("access_token", access_token))
         if token
@@ -79,18 +79,17 @@ def revoke_pending(limit: int = 100) -> tuple[int, int]:
     refresh token is dropped.
     """
     rows = PendingRevocation.objects.all()
-    now = timezone.now()
-    rows.filter(created_at__lt=now - conf.EPROSPERA_REFRESH_TOKEN_LIFETIME).delete()
-    due = rows.filter(not_before__lte=now, issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id)
+    rows.filter(created_at__lt=clock.in_database(-conf.EPROSPERA_REFRESH_TOKEN_LIFETIME)).delete()
+    due = rows.filter(not_before__lte=clock.in_database(), issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id)
     done = sum(_revoke(row) for row in due.order_by("created_at", "-hint")[:limit])
-    return done, rows.filter(not_before__lte=now + _LONGEST_PAUSE).count()
+    return done, rows.filter(not_before__lte=clock.in_database(_LONGEST_PAUSE)).count()
 
 
 def _revoke(row: PendingRevocation) -> bool:
     pause = min(_FIRST_PAUSE * 2 ** min(row.attempts, 10), _LONGEST_PAUSE)
     mine = PendingRevocation.objects.filter(pk=row.pk, not_before=row.not_before)
     # Postponing it is also what claims it: another worker finds another time in the row.
-    if not mine.update(not_before=timezone.now() + pause, attempts=row.attempts + 1):
+    if not mine.update(not_before=clock.in_database(pause), attempts=row.attempts + 1):
         return False
     try:
         client().revoke(row.token, row.hint)
