@@ -194,10 +194,10 @@ class SandboxProcess:
 
 
 def new_browser(language="en"):
-    """A session with a cookie jar, as a browser has. Names a page that it would rather have."""
+    """A session with a cookie jar and the headers of a browser that navigates."""
     browser = requests.Session()
     browser.trust_env = False
-    browser.headers.update({"Accept": "text/html", "Accept-Language": language})
+    browser.headers.update({"Accept": "text/html", "Accept-Language": language, "Sec-Fetch-Mode": "navigate"})
     return browser
 
 

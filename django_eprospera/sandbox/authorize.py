@@ -18,12 +18,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 from oauth2_provider.exceptions import OAuthToolkitError
 from oauthlib.common import add_params_to_uri
 
 from django_eprospera import scopes
 from django_eprospera.sandbox import state
+from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.grants import create, share
 from django_eprospera.sandbox.models import Account, Application, Consent
 from django_eprospera.sandbox.personas import PERSONAS
@@ -91,11 +91,15 @@ def _deliver(request: HttpRequest, parameters: dict[str, str]) -> HttpResponse:
 
 
 def error_response(request: HttpRequest, error: AuthorizationError) -> HttpResponse:
-    """Return an error response to the client, to the browser as a page, or as JSON."""
+    """Return an error response to the client or, before any redirect, the provider's JSON (docs/provider.md#authorize).
+
+    A browser that navigates gets a page instead, which contains the JSON: only a person reads it there, the developer, who
+    needs to know what is registered and how to change it. The switch `authorize_errors` shows the bare JSON.
+    """
     if error.to_client:
         return _deliver(request, {"error": error.error, "error_description": error.description})
     body = {"error": error.error, "error_description": error.description}
-    if "text/html" in request.headers.get("Accept", ""):
+    if request.headers.get("Sec-Fetch-Mode") == "navigate" and state.switches().authorize_errors == "page":
         context = {
             "body": body,
             "json": json.dumps(body),
@@ -183,7 +187,7 @@ def _page(name: str, query: dict[str, str]) -> HttpResponse:
     return response
 
 
-@require_safe
+@endpoint("GET")
 def authorize(request: HttpRequest) -> HttpResponse:
     """GET /api/oauth/authorize."""
     try:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
 
 from django_eprospera.sandbox import state, tamper
+from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.grants import key_ring
 from django_eprospera.scopes import LABELS
 
 __all__ = ["configuration", "jwks"]
 
 
-@require_safe
+@endpoint("GET")
 def configuration(_request: HttpRequest) -> JsonResponse:
     """GET /.well-known/openid-configuration and its alias."""
     issuer = state.options().issuer
@@ -44,7 +44,7 @@ def configuration(_request: HttpRequest) -> JsonResponse:
     return JsonResponse(tamper.apply("discovery", document))
 
 
-@require_safe
+@endpoint("GET")
 def jwks(_request: HttpRequest) -> JsonResponse:
     """GET /api/oauth/.well-known/jwks.json and its alias. Cached for a minute only, because keys can be rotated on demand."""
     return JsonResponse(key_ring().published(), headers={"Cache-Control": "public, max-age=60"})

@@ -7,11 +7,10 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_http_methods
 
 from django_eprospera import scopes
 from django_eprospera.sandbox import facts, state, tamper
+from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.validators import core
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ def _requires(scope: str) -> Callable[[_View], _View]:
     """
 
     def decorate(view: _View) -> _View:
-        @csrf_exempt
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             kind, _, value = request.headers.get("Authorization", "").partition(" ")
@@ -49,7 +47,7 @@ def _requires(scope: str) -> Callable[[_View], _View]:
             if kind.lower() != "bearer" or not value:
                 return _challenge("missing_token", 401, "Bearer")
             if value.startswith("sk-"):
-                return _json({"error": "Standard API keys are not supported on this endpoint"}, 403)
+                return _challenge("Standard API keys are not supported on this endpoint", 403, _insufficient(scope))
             valid, checked_request = core().verify_request(request, [scope])
             if valid:
                 return view(request, checked_request.access_token, *args, **kwargs)
@@ -63,42 +61,45 @@ def _requires(scope: str) -> Callable[[_View], _View]:
     return decorate
 
 
+def _insufficient(scope: str) -> str:
+    return f'Bearer error="insufficient_scope", scope="{scope}"'
+
+
 def _missing(scope: str) -> JsonResponse:
-    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
     if scope == scopes.OPENID:
-        return _challenge("insufficient_scope", 403, challenge)
-    return _challenge(f"missing_scopes: {scope}", state.switches().missing_scope_status, challenge)
+        return _challenge("insufficient_scope", 403, _insufficient(scope))
+    return _challenge(f"missing_scopes: {scope}", state.switches().missing_scope_status, _insufficient(scope))
 
 
-@require_http_methods(["GET", "POST"])
+@endpoint("GET", "POST")
 @_requires(scopes.OPENID)
 def userinfo(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET and POST /api/oauth/userinfo."""
     return _json(tamper.apply("userinfo", facts.claims(token.user, set(token.scope.split()))))
 
 
-@require_GET
+@endpoint("GET")
 @_requires(scopes.PERSON_DETAILS_READ)
 def natural_person(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/natural-person: a bare object, or null."""
     return _json(facts.person(token.user))
 
 
-@require_GET
+@endpoint("GET")
 @_requires(scopes.PERSON_RESIDENCY_READ)
 def residency(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/natural-person/residency: a bare object."""
     return _json(facts.residency(token.user))
 
 
-@require_GET
+@endpoint("GET")
 @_requires(scopes.PERSON_ID_VERIFICATION_READ)
 def id_verification(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/natural-person/id-verification: a bare object with signed URLs."""
     return _json(facts.id_verification(token.user))
 
 
-@require_GET
+@endpoint("GET")
 @_requires(scopes.ENTITY_READ)
 def legal_entities(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET /api/v1/me/legal-entities: entities that are shared with this client and still represented."""
@@ -111,7 +112,7 @@ def legal_entities(_request: HttpRequest, token: AccessToken) -> HttpResponse:
 _UNKNOWN = {"error": "Legal entity not found"}
 
 
-@require_GET
+@endpoint("GET")
 @_requires(scopes.ENTITY_READ)
 def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
     """GET /api/v1/me/legal-entities/{id}."""
@@ -120,7 +121,7 @@ def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> Http
     return _json({"data": facts.company(entity, brief=False)})
 
 
-@require_GET
+@endpoint("GET")
 @_requires(scopes.ENTITY_DOCUMENTS_READ)
 def legal_entity_documents(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
     """GET /api/v1/me/legal-entities/{id}/documents."""

@@ -69,6 +69,12 @@ class Switches:
     )
     iss_parameter: str = _switch("no", _("whether authorization responses contain iss (RFC 9207)"), "no", "yes")
     redirect_status: int = _switch(303, _("status of the redirect to the client"), 303, 302)
+    authorize_errors: str = _switch(
+        "page",
+        _("whether a browser gets the JSON errors of authorize inside a page or bare; other clients get them bare"),
+        "page",
+        "json",
+    )
     missing_scope_status: int = _switch(403, _("status when an access token lacks a scope"), 403, 401)
     dates: str = _switch("date-time", _("format of calendar dates: date-time or YYYY-MM-DD"), "date-time", "date")
     sex: str = _switch("short", _("format of sex: M and F, or Male and Female"), "short", "long")

@@ -96,7 +96,9 @@ def consent(request: HttpRequest) -> HttpResponse:
     if account is None:
         return HttpResponseRedirect(f"/api/oauth/authorize?{request.GET.urlencode()}", status=303)
     represented = facts.represented(account)
-    if request.method == "POST":
+    # Another tab may have signed in another persona since the page was rendered: then it is shown again, for that one.
+    changed = request.method == "POST" and request.POST.get("account") != str(account.pk)
+    if request.method == "POST" and not changed:
         if request.POST.get("answer") == "allow":
             selected = [entity for entity in represented if entity in request.POST.getlist("entity")]
             return allow(request, asked, account, selected if asked.wants_entities else None)
@@ -112,6 +114,7 @@ def consent(request: HttpRequest) -> HttpResponse:
             "wants_entities": asked.wants_entities,
             "companies": [facts.company(entity, brief=True) for entity in represented],
             "query": request.GET.urlencode(),
+            "changed": changed,
         },
     )
 

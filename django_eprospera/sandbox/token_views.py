@@ -13,10 +13,9 @@ import jwt
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
 
 from django_eprospera.sandbox import state, tamper
+from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.models import AccessToken, RefreshToken, checksum
 from django_eprospera.sandbox.validators import core
 
@@ -53,8 +52,7 @@ def _response(body: str | None, status: int) -> HttpResponse:
     return response
 
 
-@csrf_exempt
-@require_POST
+@endpoint("POST")
 def token(request: HttpRequest) -> HttpResponse:
     """POST /api/oauth/token: exchange a code, or rotate a refresh token."""
     grant_type = request.POST.get("grant_type", "")
@@ -80,8 +78,7 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
     return _response(body, status)
 
 
-@csrf_exempt
-@require_POST
+@endpoint("POST")
 def revoke(request: HttpRequest) -> HttpResponse:
     """POST /api/oauth/revoke: 200 and an empty body, also for a token that is no longer valid (RFC 7009)."""
     if refusal := _refusal(request):
@@ -91,8 +88,7 @@ def revoke(request: HttpRequest) -> HttpResponse:
     return _response(body, status)
 
 
-@csrf_exempt
-@require_POST
+@endpoint("POST")
 def introspect(request: HttpRequest) -> HttpResponse:
     """POST /api/oauth/introspect: the state of one of this client's own tokens (RFC 7662).
 
@@ -131,8 +127,7 @@ def _introspect(value: str) -> dict[str, Any]:
     return {"active": True} | about | claims
 
 
-@csrf_exempt
-@require_POST
+@endpoint("POST")
 def device(_request: HttpRequest) -> HttpResponse:
     """POST /api/oauth/device_authorization: named by the metadata, not offered to the sandbox's client."""
     return _error("unauthorized_client", "The sandbox does not offer the device flow")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -74,12 +77,50 @@ def test_a_repeated_parameter_is_refused(sandbox):
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-def test_a_browser_gets_the_same_error_as_a_page(sandbox):
+@pytest.mark.parametrize(
+    "accept", ["*/*", "text/html", "text/html,application/xhtml+xml,*/*;q=0.8", "application/json"]
+)
+def test_errors_before_a_redirect_are_json_for_every_client_that_is_not_a_browser(sandbox, accept):
+    parameters = sandbox.authorize_parameters(nonce=None)
+    response = sandbox.http.get(sandbox.url + AUTHORIZE, params=parameters, headers={"Accept": accept})
+    assert (response.status_code, response.headers["Content-Type"]) == (400, "application/json")
+    assert response.json() == {"error": "invalid_request", "error_description": "The scope openid needs a nonce"}
+
+
+def test_a_browser_gets_the_json_inside_a_page_unless_switched_off(sandbox):
     response = ask(sandbox, new_browser(), nonce=None)
     assert response.status_code == 400
     assert response.headers["Content-Type"].startswith("text/html")
-    assert "The scope openid needs a nonce" in response.text
-    assert "invalid_request" in response.text
+    shown = json.loads(unescape(re.search(r"<pre>(\{.*?\})</pre>", response.text)[1]))
+    sandbox.control("switches", authorize_errors="json")
+    bare = ask(sandbox, new_browser(), nonce=None)
+    assert (bare.status_code, bare.json()) == (400, shown)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (AUTHORIZE, "GET, HEAD"),
+        ("/.well-known/openid-configuration", "GET, HEAD"),
+        ("/api/oauth/.well-known/openid-configuration", "GET, HEAD"),
+        ("/api/oauth/.well-known/jwks.json", "GET, HEAD"),
+        ("/.well-known/jwks.json", "GET, HEAD"),
+        ("/api/oauth/token", "POST"),
+        ("/api/oauth/revoke", "POST"),
+        ("/api/oauth/introspect", "POST"),
+        ("/api/oauth/device_authorization", "POST"),
+        ("/api/oauth/userinfo", "GET, POST, HEAD"),
+        ("/api/v1/me/natural-person", "GET, HEAD"),
+        ("/api/v1/me/legal-entities", "GET, HEAD"),
+    ],
+)
+def test_other_methods_are_405_with_allow_and_the_error_envelope(sandbox, path, allowed):
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        if method in allowed:
+            continue
+        response = sandbox.http.request(method, sandbox.url + path, params=sandbox.authorize_parameters())
+        assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+        assert response.json() == {"error": "Method not allowed"}
 
 
 @pytest.mark.parametrize(
@@ -255,6 +296,34 @@ def test_new_consent_replaces_the_shared_companies_only_if_it_asks_for_companies
     sandbox.sign_in(entities=[REEF])
     sandbox.sign_in(scopes="openid")
     assert [each["id"] for each in sandbox.get("/api/v1/me/legal-entities", token).json()["data"]] == [REEF]
+
+
+@pytest.mark.parametrize("answer", ["allow", "deny"])
+def test_consent_is_given_by_the_persona_that_the_page_shows(sandbox, answer):
+    """With two tabs, the second can sign in another persona after the first has rendered its consent page."""
+    browser = new_browser()
+    sandbox.sign_in(LUCIA, browser=browser)
+    first = browser.get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters())
+    assert "Lucía Ejemplo" in first.text
+    sandbox.sign_in(SAMUEL, browser=browser, prompt="login")
+    grants = sandbox.control("stats")["grants_alive"]
+    form = [*hidden_fields(first.text), ("entity", KITES), ("answer", answer)]
+    again = browser.post(first.url, data=form, allow_redirects=False)
+    assert again.status_code == 200
+    assert "Samuel Sample" in again.text
+    assert "Another account has signed in" in again.text
+    assert "Lucía" not in again.text
+    assert sandbox.control("stats")["grants_alive"] == grants
+    form = [*hidden_fields(again.text), ("answer", "allow")]
+    assert "code" in parameters_of(browser.post(first.url, data=form, allow_redirects=False))
+
+
+def test_a_consent_form_without_its_persona_is_shown_again(sandbox):
+    browser = new_browser()
+    sandbox.sign_in(browser=browser)
+    page = browser.get(sandbox.url + AUTHORIZE, params=sandbox.authorize_parameters())
+    form = [(name, value) for name, value in hidden_fields(page.text) if name != "account"]
+    assert browser.post(page.url, data=[*form, ("answer", "allow")], allow_redirects=False).status_code == 200
 
 
 def test_consent_cannot_be_given_from_another_site(sandbox):

@@ -180,10 +180,12 @@ def test_userinfo_without_openid_is_forbidden(sandbox):
     assert (response.status_code, response.json()) == (403, {"error": "insufficient_scope"})
 
 
-def test_a_standard_key_is_refused(sandbox):
-    response = sandbox.get(PERSON, "sk-0123456789")
+@pytest.mark.parametrize("path", ["/api/oauth/userinfo", *NEEDS])
+def test_a_standard_key_is_refused_with_a_challenge(sandbox, path):
+    response = sandbox.get(path, "sk-0123456789")
     assert response.status_code == 403
     assert response.json() == {"error": "Standard API keys are not supported on this endpoint"}
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_an_entity_that_is_not_shared_looks_like_one_that_does_not_exist(sandbox):
@@ -206,9 +208,16 @@ def test_a_lost_representation_hides_the_entity_and_leaves_the_token(sandbox):
     assert sandbox.get(f"{ENTITIES}/{KITES}", token).status_code == 200
 
 
-def test_me_accepts_get_only(sandbox):
+@pytest.mark.parametrize("path", ["/api/oauth/userinfo", *NEEDS])
+def test_head_answers_like_get_without_a_body(sandbox, path):
     headers = {"Authorization": f"Bearer {sandbox.mint()[0]['access_token']}"}
-    assert requests.post(sandbox.url + PERSON, headers=headers).status_code == 405
+    with requests.Session() as session:
+        head = session.head(sandbox.url + path, headers=headers)
+        get = session.get(sandbox.url + path, headers=headers)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("Content-Type", "Content-Length", "Cache-Control"):
+        assert head.headers[name] == get.headers[name]
+    assert requests.head(sandbox.url + path).status_code == 401
 
 
 def test_dates_and_sex_can_take_their_older_forms(sandbox):
