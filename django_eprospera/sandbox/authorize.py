@@ -24,7 +24,7 @@ from oauthlib.common import add_params_to_uri
 from django_eprospera import scopes
 from django_eprospera.sandbox import state
 from django_eprospera.sandbox.endpoint import endpoint
-from django_eprospera.sandbox.grants import create, share
+from django_eprospera.sandbox.grants import create
 from django_eprospera.sandbox.models import Account, Application, Consent
 from django_eprospera.sandbox.personas import PERSONAS
 from django_eprospera.sandbox.validators import core
@@ -168,11 +168,13 @@ def signed_in(request: HttpRequest) -> Account | None:
     return Account.objects.filter(pk=sub).first() if sub else None
 
 
-def _remembered(account: Account, asked: AuthorizationRequest) -> bool:
+def _remembered(account: Account, asked: AuthorizationRequest) -> Consent | None:
+    """Return the newest grant that covers the requested scopes, or None; always None while the switch `consent` is ask."""
     if state.switches().consent != "remember":
-        return False
+        return None
     earlier = Consent.objects.filter(account=account, application__client_id=asked.query["client_id"], ended=None)
-    return any(set(asked.scopes) <= set(consent.scope.split()) for consent in earlier)
+    covering = (each for each in earlier.order_by("-created") if set(asked.scopes) <= set(each.scope.split()))
+    return next(covering, None)
 
 
 def _plain(query: QueryDict) -> dict[str, str]:
@@ -211,15 +213,16 @@ def _next_step(request: HttpRequest, asked: AuthorizationRequest) -> HttpRespons
             raise AuthorizationError(
                 "login_required", "The user is not signed in, or signed in too long ago", to_client=True
             )
-        if not _remembered(account, asked):
+        remembered = _remembered(account, asked)
+        if remembered is None:
             raise AuthorizationError("consent_required", "The user has not consented yet", to_client=True)
-        return allow(request, asked, account, None)
+        return allow(request, asked, account, remembered.entities)
     if account is None or too_old or {"login", "select_account"} & prompt or _hints_at_other_account(query, account):
         # A new sign-in fulfils max_age and these prompts, so they are removed; else they would ask again and again.
         rest = {**_plain(query), "prompt": " ".join(sorted(prompt - {"login", "select_account"}))}
         return _page("sign-in", {name: value for name, value in rest.items() if name != "max_age" and value})
-    if "consent" not in prompt and _remembered(account, asked):
-        return allow(request, asked, account, None)
+    if "consent" not in prompt and (remembered := _remembered(account, asked)):
+        return allow(request, asked, account, remembered.entities)
     return _page("consent", _plain(query))
 
 
@@ -231,10 +234,8 @@ def _hints_at_other_account(query: QueryDict, account: Account) -> bool:
     )
 
 
-def allow(
-    request: HttpRequest, asked: AuthorizationRequest, account: Account, entities: list[str] | None
-) -> HttpResponse:
-    """Create a grant and return the response with its code. `entities` replaces the shared entities unless it is None."""
+def allow(request: HttpRequest, asked: AuthorizationRequest, account: Account, entities: list[str]) -> HttpResponse:
+    """Create a grant that shares `entities`, if an entity scope is requested, and return the response with its code."""
     application = Application.objects.get(client_id=asked.query["client_id"])
     credentials: dict[str, Any] = {
         name: asked.query.get(name)
@@ -252,11 +253,10 @@ def allow(
     credentials["response_mode"] = "query"
     request.user = account  # type: ignore[assignment]  # django-oauth-toolkit reads the user from here
     with state.write_lock, transaction.atomic():
-        if entities is not None:
-            share(account, application, entities)
         credentials["consent"] = create(
-            account, application, " ".join(asked.scopes), datetime.fromtimestamp(request.session["auth_time"], UTC)
-        )
+            account, application, " ".join(asked.scopes), entities if asked.wants_entities else [],
+            datetime.fromtimestamp(request.session["auth_time"], UTC),
+        )  # fmt: skip
         location, *_ = core().create_authorization_response(request, list(asked.scopes), credentials, allow=True)
     # The registered URI may have a query with a code of its own; oauthlib adds its code after it.
     return _deliver(request, {"code": dict(parse_qsl(urlsplit(location).query))["code"]})

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from django_eprospera.sandbox import facts, faults, grants, state, tamper
-from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, RefreshToken, Share
+from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, RefreshToken
 from django_eprospera.sandbox.personas import PERSONAS
 from django_eprospera.scopes import ENTITY_DOCUMENTS_READ, ENTITY_READ
 
@@ -192,14 +192,17 @@ def _mint(body: _Body) -> _Body:
     seconds = body.get("access_token_expires_in", state.access_token_seconds())
     if not isinstance(seconds, int):
         raise ValueError(f"access_token_expires_in must be an integer (seconds), not {seconds!r}")  # noqa: TRY004
-    if {ENTITY_READ, ENTITY_DOCUMENTS_READ} & set(scopes):
-        grants.share(account, application, list(body.get("entities", facts.represented(account))))
-    return {"grants": grants.mint(account, application, " ".join(scopes), count, seconds)}
+    entities = body.get("entities", facts.represented(account))
+    if not isinstance(entities, list) or not set(map(str, entities)) <= set(facts.persona_of(account).entities):
+        raise ValueError(f"entities must be a list of ids of entities that this persona represents, not {entities!r}")
+    if not {ENTITY_READ, ENTITY_DOCUMENTS_READ} & set(scopes):
+        entities = []
+    return {"grants": grants.mint(account, application, " ".join(scopes), entities, count, seconds)}
 
 
 def _reset(_body: _Body) -> _Body:
     """Delete all grants, changes, faults and tampering, and reset counters and switches. Keeps the keys."""
-    models: tuple[Any, ...] = (AccessToken, RefreshToken, Code, Consent, Share)
+    models: tuple[Any, ...] = (AccessToken, RefreshToken, Code, Consent)
     for model in models:
         model.objects.all().delete()
     Account.objects.update(changes={}, ended_entities=[])

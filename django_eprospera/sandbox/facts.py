@@ -6,13 +6,15 @@ Returned as plain JSON values, not as the package's own classes, so that tests f
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django_eprospera.sandbox import state
 from django_eprospera.sandbox.companies import COMPANIES, DOCUMENTS
 from django_eprospera.sandbox.files import picture_url, signed_url
-from django_eprospera.sandbox.models import Account, Share
 from django_eprospera.sandbox.personas import PERSONAS, Persona
+
+if TYPE_CHECKING:
+    from django_eprospera.sandbox.models import Account
 
 __all__ = [
     "CHANGEABLE",
@@ -110,10 +112,8 @@ def represented(account: Account) -> list[str]:
     return [entity for entity in persona_of(account).entities if entity not in ended]
 
 
-def shared(account: Account, application_id: int) -> list[str]:
-    """Return the entities that are shared with a client and still represented (docs/provider.md#consent)."""
-    share = Share.objects.filter(account=account, application_id=application_id).first()
-    selected = set(share.entities) if share else set()
+def shared(account: Account, selected: list[str]) -> list[str]:
+    """Return the entities that were selected for a grant and are still represented (docs/provider.md#consent)."""
     return [entity for entity in represented(account) if entity in selected]
 
 

@@ -24,7 +24,6 @@ from django_eprospera.sandbox.models import (
     Code,
     Consent,
     RefreshToken,
-    Share,
     checksum,
 )
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_AUDIENCE", "create", "end", "ensure_rows", "key_ring", "mint", "new_access_token", "new_refresh_token",
-    "refresh_token_end", "share",
+    "refresh_token_end",
 ]  # fmt: skip
 
 # The audience of access tokens is the API, not the client (docs/provider.md#revoke-and-introspect).
@@ -92,14 +91,13 @@ def ensure_rows(account_subs: Iterable[str]) -> None:
     Account.objects.bulk_create([Account(sub=sub) for sub in account_subs], ignore_conflicts=True)
 
 
-def share(account: Account, application: Application, entities: list[str]) -> None:
-    """Replace the entities that a person shares with a client."""
-    Share.objects.update_or_create(account=account, application=application, defaults={"entities": entities})
-
-
-def create(account: Account, application: Application, scope: str, authenticated: datetime) -> Consent:
-    """Return a new grant."""
-    return Consent.objects.create(account=account, application=application, scope=scope, authenticated=authenticated)
+def create(
+    account: Account, application: Application, scope: str, entities: list[str], authenticated: datetime
+) -> Consent:
+    """Return a new grant that shares `entities`. Earlier grants keep theirs."""
+    return Consent.objects.create(
+        account=account, application=application, scope=scope, entities=entities, authenticated=authenticated
+    )
 
 
 def end(consents: Iterable[Consent]) -> int:
@@ -112,11 +110,16 @@ def end(consents: Iterable[Consent]) -> int:
     return active
 
 
-def mint(account: Account, application: Application, scope: str, count: int, expires_in: int) -> list[dict[str, Any]]:
+def mint(
+    account: Account, application: Application, scope: str, entities: list[str], count: int, expires_in: int
+) -> list[dict[str, Any]]:
     """Create `count` grants without a browser. Return their token responses. For tests and benchmarks."""
     now = timezone.now()
     consents = Consent.objects.bulk_create(
-        [Consent(account=account, application=application, scope=scope, authenticated=now) for _ in range(count)]
+        [
+            Consent(account=account, application=application, scope=scope, entities=entities, authenticated=now)
+            for _ in range(count)
+        ]
     )
     minted: list[dict[str, Any]] = []
     access_rows, refresh_rows = [], []

@@ -102,9 +102,9 @@ def id_verification(_request: HttpRequest, token: AccessToken) -> HttpResponse:
 @endpoint("GET")
 @_requires(scopes.ENTITY_READ)
 def legal_entities(_request: HttpRequest, token: AccessToken) -> HttpResponse:
-    """GET /api/v1/me/legal-entities: entities that are shared with this client and still represented."""
+    """GET /api/v1/me/legal-entities: entities that were shared with this grant and are still represented."""
     return _json(
-        {"data": [facts.company(entity, brief=True) for entity in facts.shared(token.user, token.application_id)]}
+        {"data": [facts.company(entity, brief=True) for entity in facts.shared(token.user, token.consent.entities)]}
     )
 
 
@@ -116,7 +116,7 @@ _UNKNOWN = {"error": "Legal entity not found"}
 @_requires(scopes.ENTITY_READ)
 def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
     """GET /api/v1/me/legal-entities/{id}."""
-    if entity not in facts.shared(token.user, token.application_id):
+    if entity not in facts.shared(token.user, token.consent.entities):
         return _json(_UNKNOWN, 404)
     return _json({"data": facts.company(entity, brief=False)})
 
@@ -125,6 +125,6 @@ def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> Http
 @_requires(scopes.ENTITY_DOCUMENTS_READ)
 def legal_entity_documents(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
     """GET /api/v1/me/legal-entities/{id}/documents."""
-    if entity not in facts.shared(token.user, token.application_id):
+    if entity not in facts.shared(token.user, token.consent.entities):
         return _json(_UNKNOWN, 404)
     return _json({"data": facts.company_documents(entity)})

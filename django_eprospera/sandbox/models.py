@@ -1,4 +1,4 @@
-"""Accounts, grants, tokens (as checksums) and shared entities.
+"""Accounts, grants and tokens (as checksums).
 
 Tokens and codes extend django-oauth-toolkit's abstract models with the grant that they belong to.
 """
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from django.db import models
 from oauth2_provider.models import AbstractAccessToken, AbstractGrant, AbstractRefreshToken, Application
 
-__all__ = ["AccessToken", "Account", "Application", "Code", "Consent", "RefreshToken", "Share", "checksum"]
+__all__ = ["AccessToken", "Account", "Application", "Code", "Consent", "RefreshToken", "checksum"]
 
 
 def checksum(token: str) -> str:
@@ -41,7 +41,7 @@ class Account(models.Model):
 
 
 class Consent(models.Model):
-    """Grant: one authorization of one client by one person. Codes and tokens refer to it."""
+    """Grant: one authorization of one client by one person, with the entities shared. Codes and tokens refer to it."""
 
     objects: ClassVar[models.Manager[Consent]] = models.Manager()
 
@@ -49,6 +49,7 @@ class Consent(models.Model):
     account = models.ForeignKey(Account, models.CASCADE)
     application = models.ForeignKey(Application, models.CASCADE)
     scope = models.TextField()
+    entities: models.JSONField[Any, Any] = models.JSONField(default=list)
     authenticated = models.DateTimeField()
     created = models.DateTimeField(auto_now_add=True)
     ended = models.DateTimeField(null=True)
@@ -58,22 +59,6 @@ class Consent(models.Model):
 
     def __str__(self) -> str:
         return f"Consent {self.pk}"
-
-
-class Share(models.Model):
-    """Entities that a person selected for a client at the latest consent page that asked for entities."""
-
-    objects: ClassVar[models.Manager[Share]] = models.Manager()
-
-    account = models.ForeignKey(Account, models.CASCADE)
-    application = models.ForeignKey(Application, models.CASCADE)
-    entities: models.JSONField[Any, Any] = models.JSONField(default=list)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "application"], name="one_share_per_client")]
-
-    def __str__(self) -> str:
-        return f"Share {self.pk}"
 
 
 class Code(AbstractGrant):  # type: ignore[misc]

@@ -101,7 +101,7 @@ def consent(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and not changed:
         if request.POST.get("answer") == "allow":
             selected = [entity for entity in represented if entity in request.POST.getlist("entity")]
-            return allow(request, asked, account, selected if asked.wants_entities else None)
+            return allow(request, asked, account, selected)
         return deny(request)
     return render(
         request,

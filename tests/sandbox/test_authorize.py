@@ -288,14 +288,39 @@ def test_a_company_that_the_person_does_not_represent_cannot_be_shared(sandbox):
     assert [company["id"] for company in listed] == [KITES]
 
 
-def test_new_consent_replaces_the_shared_companies_only_if_it_asks_for_companies(sandbox):
-    token = sandbox.sign_in(entities=[KITES])["access_token"]
-    again = sandbox.sign_in(entities=[])["access_token"]
-    assert sandbox.get("/api/v1/me/legal-entities", again).json() == {"data": []}
-    assert sandbox.get("/api/v1/me/legal-entities", token).json() == {"data": []}
-    sandbox.sign_in(entities=[REEF])
+def companies(sandbox, token):
+    return [each["id"] for each in sandbox.get("/api/v1/me/legal-entities", token).json()["data"]]
+
+
+def test_each_grant_keeps_the_companies_that_its_consent_shared(sandbox):
+    first = sandbox.sign_in(entities=[KITES])
+    assert companies(sandbox, sandbox.sign_in()["access_token"]) == [KITES, REEF, LANTERNS]
+    assert companies(sandbox, sandbox.sign_in(entities=[])["access_token"]) == []
+    sandbox.mint(entities=[REEF])
     sandbox.sign_in(scopes="openid")
-    assert [each["id"] for each in sandbox.get("/api/v1/me/legal-entities", token).json()["data"]] == [REEF]
+    refreshed = sandbox.refresh(first["refresh_token"]).json()
+    for token in (first["access_token"], refreshed["access_token"]):
+        assert companies(sandbox, token) == [KITES]
+        for entity in (REEF, LANTERNS):
+            assert sandbox.get(f"/api/v1/me/legal-entities/{entity}", token).status_code == 404
+
+
+def test_a_company_that_is_represented_again_is_shared_again_only_by_the_grants_that_shared_it(sandbox):
+    first, second = sandbox.mint(entities=[KITES])[0]["access_token"], sandbox.mint(entities=[REEF])[0]["access_token"]
+    sandbox.control("represent", sub=LUCIA, entity=KITES, active=False)
+    assert companies(sandbox, first) == []
+    sandbox.control("represent", sub=LUCIA, entity=KITES, active=True)
+    assert (companies(sandbox, first), companies(sandbox, second)) == ([KITES], [REEF])
+
+
+def test_remembered_consent_shares_what_the_newest_grant_that_covers_it_shared(sandbox):
+    sandbox.control("switches", consent="remember")
+    browser = new_browser()
+    entity = "openid eprospera:entity.read"
+    sandbox.sign_in(browser=browser, scopes=entity, entities=[KITES])
+    sandbox.sign_in(browser=browser, scopes=entity, entities=[REEF, LANTERNS], prompt="consent")
+    sandbox.sign_in(browser=browser, scopes="openid", prompt="consent")
+    assert companies(sandbox, sandbox.sign_in(browser=browser, scopes=entity)["access_token"]) == [REEF, LANTERNS]
 
 
 @pytest.mark.parametrize("answer", ["allow", "deny"])

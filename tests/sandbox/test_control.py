@@ -10,7 +10,7 @@ import jwt
 import pytest
 import requests
 
-from tests.sandbox_process import ALL_SCOPES, KITES, LUCIA, NADIA, SAMUEL
+from tests.sandbox_process import ALL_SCOPES, KITES, LUCIA, NADIA, ORCHARD, SAMUEL
 
 PERSON = "/api/v1/me/natural-person"
 
@@ -172,6 +172,8 @@ def test_minted_grants_work_like_those_of_a_sign_in(sandbox):
         {"sub": LUCIA, "scopes": "root"},
         {"sub": LUCIA, "count": 0},
         {"sub": LUCIA, "count": "many"},
+        {"sub": LUCIA, "entities": ORCHARD},
+        {"sub": LUCIA, "entities": [ORCHARD]},
     ],
 )
 def test_invalid_grants_are_refused(sandbox, body):

@@ -188,9 +188,10 @@ def test_a_standard_key_is_refused_with_a_challenge(sandbox, path):
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_an_entity_that_is_not_shared_looks_like_one_that_does_not_exist(sandbox):
-    token = sandbox.mint(entities=[KITES])[0]["access_token"]
-    for entity in (REEF, "00000000-0000-4000-8000-000000000000", "nonsense"):
+def test_unknown_not_consented_and_no_longer_represented_entities_look_alike(sandbox):
+    token = sandbox.mint(entities=[KITES, LANTERNS])[0]["access_token"]
+    sandbox.control("represent", sub=LUCIA, entity=LANTERNS, active=False)
+    for entity in (REEF, ORCHARD, LANTERNS, "00000000-0000-4000-8000-000000000000", "nonsense"):
         for suffix in ("", "/documents"):
             response = sandbox.get(f"{ENTITIES}/{entity}{suffix}", token)
             assert (response.status_code, response.json()) == (404, {"error": "Legal entity not found"})
