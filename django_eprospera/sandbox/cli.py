@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Version of the files in a data directory. A directory with another version is refused.
-_LAYOUT = "1"
-
 
 class _StartError(Exception):
     """The sandbox cannot start. The message gives the reason and the fix."""
@@ -53,13 +50,6 @@ def _directory(options: Options) -> Iterator[Path]:
     path = Path(options.data_dir)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        layout = path / "layout"
-        if not layout.exists():
-            layout.write_text(_LAYOUT)
-        if layout.read_text() != _LAYOUT:
-            raise _StartError(
-                f"--data-dir {path} was written by another version of the sandbox. Delete it, or choose another directory."
-            )
     except OSError as problem:
         raise _StartError(
             f"--data-dir {path} cannot be used: {problem.strerror}. Choose another directory."
@@ -103,8 +93,17 @@ def _run(server: Server, options: Options, directory: Path) -> None:
     from django.core.wsgi import get_wsgi_application
 
     from django_eprospera.sandbox.grants import ensure_rows, key_ring
+    from django_eprospera.sandbox.models import schema
     from django_eprospera.sandbox.personas import PERSONAS
 
+    # There are no migrations: a database with other tables is refused.
+    tables = directory / "schema.sql"
+    if not tables.exists() and not (directory / "sandbox.sqlite3").exists():
+        tables.write_text(schema())
+    if not tables.exists() or tables.read_text() != schema():
+        raise _StartError(
+            f"--data-dir {directory} was written by another version of the sandbox. Delete it, or choose another directory."
+        )
     call_command("migrate", run_syncdb=True, verbosity=0)
     ensure_rows(PERSONAS)
     key_ring()

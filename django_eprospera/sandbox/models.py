@@ -9,10 +9,11 @@ import hashlib
 import uuid
 from typing import Any, ClassVar
 
-from django.db import models
+from django.apps import apps
+from django.db import connection, models
 from oauth2_provider.models import AbstractAccessToken, AbstractGrant, AbstractRefreshToken, Application
 
-__all__ = ["AccessToken", "Account", "Application", "Code", "Consent", "RefreshToken", "checksum"]
+__all__ = ["AccessToken", "Account", "Application", "Code", "Consent", "RefreshToken", "checksum", "schema"]
 
 
 def checksum(token: str) -> str:
@@ -79,3 +80,11 @@ class RefreshToken(AbstractRefreshToken):  # type: ignore[misc]
 
     consent = models.ForeignKey(Consent, models.CASCADE)
     expires = models.DateTimeField()
+
+
+def schema() -> str:
+    """Return the SQL that creates the tables of the models, those of django-oauth-toolkit included."""
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        for model in apps.get_models():
+            editor.create_model(model)
+    return "\n".join(editor.collected_sql or [])

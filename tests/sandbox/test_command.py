@@ -105,10 +105,16 @@ def test_a_client_that_is_no_longer_registered_is_unknown(tmp_path):
 
 
 def test_a_data_dir_of_another_version_is_refused(tmp_path):
-    (tmp_path / "layout").write_text("0")
-    result = run("--port", "0", "--data-dir", str(tmp_path))
-    assert result.returncode == 2
-    assert "another version" in result.stderr
+    with SandboxProcess(data_dir=tmp_path):
+        pass
+    for other in ("CREATE TABLE other (id)", None):
+        (tmp_path / "schema.sql").unlink()
+        if other:
+            (tmp_path / "schema.sql").write_text(other)
+        result = run("--port", "0", "--data-dir", str(tmp_path))
+        assert result.returncode == 2
+        assert "another version" in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_the_files_of_a_data_dir_are_for_their_owner_only(tmp_path):
