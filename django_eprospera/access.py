@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext_lazy as _
 
-from django_eprospera.consent import has_ended, is_current, is_granted
+from django_eprospera.conf import conf
+from django_eprospera.consent import SCOPES, has_ended, is_current, is_granted
 from django_eprospera.errors import SealedValueError
 from django_eprospera.kyc.reviews import status_for, status_for_entity
 from django_eprospera.models import EntityConsent, Residency, ResourceState, Review
+from django_eprospera.scopes import FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,8 +32,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Access", "AccessRefused", "connection", "entity", "entity_kyc", "kyc", "residency"]
 
-# Codes that a new sign-in can change, with the right choices on the consent page.
-_FIXED_BY_SIGN_IN: Final = {"not_connected", "other_provider", "reauthorize", "not_shared", "entity_not_shared"}
+# What a refused user can do, by code. `connect`, `renew` and `share` are sign-ins with e-Próspera; `portal` is something to do
+# there; `switch` is another account.
+_NEXT_STEPS: Final = {
+    "inactive": "switch",
+    "not_connected": "connect",
+    "other_provider": "connect",
+    "reauthorize": "renew",
+    "not_shared": "share",
+    "on_its_way": "wait",
+    "never_resident": "portal",
+    "residency_ended": "portal",
+    "other_residency": "portal",
+    "kyc_waiting": "portal",
+    "kyc_rejected": "switch",
+    "entity_not_shared": "share",
+    "entity_waiting": "portal",
+}
 
 _MESSAGES: Final[dict[str, _StrPromise]] = {
     "ok": _("You have access."),
@@ -45,6 +62,9 @@ _MESSAGES: Final[dict[str, _StrPromise]] = {
     "reauthorize": _("The access to your e-Próspera data has ended. Sign in with e-Próspera again."),
     "not_shared": _(
         "You did not share what this page asks for. Sign in with e-Próspera again and allow it on the consent page."
+    ),
+    "not_requested": _(
+        "This page needs data that this site does not request from e-Próspera. Contact the administrators of this site."
     ),
     "on_its_way": _("Your data is being fetched from e-Próspera. Try again in a moment."),
     "unreadable": _("Your data cannot be read at the moment. Contact the administrators of this site."),
@@ -93,9 +113,9 @@ class Access:
         return str(_MESSAGES[self.code])
 
     @property
-    def fixed_by_sign_in(self) -> bool:
-        """Whether a new sign-in with e-Próspera can give access."""
-        return self.code in _FIXED_BY_SIGN_IN
+    def next_step(self) -> str:
+        """What the user can do: `connect`, `renew`, `share`, `wait`, `portal` or `switch`; empty for nothing."""
+        return _NEXT_STEPS.get(self.code, "")
 
     def require(self) -> None:
         """Raise AccessRefused unless access is allowed."""
@@ -143,8 +163,13 @@ def residency(user: User, types: Collection[str] = ()) -> Access:
 
 def kyc(user: User) -> Access:
     """Return whether a reviewer approved the person that the user is connected as."""
-    access = connection(user)
-    return _of_review(status_for(user), "kyc") if access.allowed else access
+    access, review = connection(user), status_for(user)
+    link = _connection_of(user)
+    if access.allowed and link is not None and (review is None or review.status == Review.Status.WAITING):
+        # Without these scopes there is nothing that the person could complete at e-Próspera.
+        missing = set(FEATURES["kyc"]) - set(link.scopes)
+        return _not_granted(missing) if missing else _of_review(review, "kyc")
+    return _of_review(review, "kyc") if access.allowed else access
 
 
 def entity(user: User, company: LegalEntity) -> Access:
@@ -174,8 +199,12 @@ def _link(user: User, resource: str) -> tuple[Connection | None, Access]:
     access = connection(user)
     link = _connection_of(user) if access.allowed else None
     if link is not None and not is_granted(link, resource):
-        return None, _refused("not_shared")
+        return None, _not_granted({SCOPES[resource]})
     return link, access
+
+
+def _not_granted(scopes: set[str]) -> Access:
+    return _refused("not_shared" if scopes <= set(conf.requested_scopes) else "not_requested")
 
 
 def _of_review(review: Review | None, prefix: str) -> Access:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from django.conf import settings
 
 from django_eprospera.crypto import Secret
 from django_eprospera.errors import ConfigurationError
+from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE
 
 __all__ = ["conf"]
 
@@ -159,6 +161,22 @@ class Conf:
     def client_secret(self) -> Secret:
         """`SOCIAL_AUTH_EPROSPERA_SECRET`."""
         return Secret(_read("SOCIAL_AUTH_EPROSPERA_SECRET", "") or "")
+
+    @property
+    def requested_scopes(self) -> tuple[str, ...]:
+        """`SOCIAL_AUTH_EPROSPERA_SCOPE`, a list or a space-separated string; `openid` always, nothing twice.
+
+        Raises ConfigurationError if it is neither.
+        """
+        given = _read("SOCIAL_AUTH_EPROSPERA_SCOPE", (PROFILE, EMAIL, OFFLINE_ACCESS))
+        items = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else None
+        wrong = next((type(item).__name__ for item in items or () if not isinstance(item, str)), "")
+        if items is None or wrong:
+            found = type(given).__name__ + (f" that contains {wrong}" if wrong else "")
+            raise ConfigurationError(
+                f"SOCIAL_AUTH_EPROSPERA_SCOPE must be a list of scope names or a space-separated string, not {found}."
+            )
+        return tuple(dict.fromkeys([OPENID, *" ".join(items).split()]))
 
     @property
     def encryption_keys(self) -> tuple[Secret, ...]:

@@ -15,10 +15,11 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils.cache import add_never_cache_headers
 
 from django_eprospera import access
+from django_eprospera.conf import conf
 from django_eprospera.sign_in.next_url import page_before
 from django_eprospera.sign_in.recent import has_recent_authentication, has_recent_sign_in
 
@@ -56,13 +57,20 @@ def residency_required(view: Any = None, *, types: Collection[str] = ()) -> Any:
     def gate(user: Any) -> access.Access:
         return access.residency(user, allowed)
 
-    return _behind(gate, view) if view else lambda inner: _behind(gate, inner)
+    return _behind(gate, "residency", view) if view else lambda inner: _behind(gate, "residency", inner)
 
 
-def kyc_required(view: View) -> View:
-    """Decorator for views that checks that the user's KYC is approved."""
-    gated: View = _behind(access.kyc, view)
-    return gated
+@overload
+def kyc_required(view: View) -> View: ...
+
+
+@overload
+def kyc_required(view: None = None) -> Callable[[View], View]: ...
+
+
+def kyc_required(view: Any = None) -> Any:
+    """Decorator for views that checks that the user's KYC is approved: `@kyc_required` or `@kyc_required()`."""
+    return _behind(access.kyc, "kyc", view) if view else lambda inner: _behind(access.kyc, "kyc", inner)
 
 
 def recent_sign_in_required(
@@ -92,7 +100,8 @@ def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
     """Return the response to a refused request: a redirect to the sign-in page, or the 403 page with the reason."""
     if answer.code == "anonymous":
         return redirect_to_login(request.get_full_path())
-    response = render(request, "django_eprospera/gate_refused.html", {"access": answer}, status=403)
+    context = {"access": answer, "home": get_script_prefix(), "portal": conf.EPROSPERA_BASE_URL}
+    response = render(request, "django_eprospera/gate_refused.html", context, status=403)
     add_never_cache_headers(response)
     return response
 
@@ -127,22 +136,28 @@ def _redirect(request: HttpRequest, name: str, target: str) -> HttpResponse:
     return response
 
 
-def _behind(gate: Gate, view: Any) -> Any:
+def _behind(gate: Gate, feature: str, view: Any) -> Any:
     if iscoroutinefunction(view):
 
         @wraps(view)
         async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            # Loading the user and evaluating the gate both read the database.
+            # The user is loaded, and the gate reads the database: both in a thread.
             answer = await sync_to_async(lambda: gate(request.user))()
             if answer.allowed:
                 return await view(request, *args, **kwargs)
             return await sync_to_async(refuse)(request, answer)
 
-        return async_view
+        return _needing(feature, async_view)
 
     @wraps(view)
     def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         answer = gate(request.user)
         return view(request, *args, **kwargs) if answer.allowed else refuse(request, answer)
 
-    return sync_view
+    return _needing(feature, sync_view)
+
+
+def _needing(feature: str, view: Any) -> Any:
+    # For the system check. `wraps` copies it to decorators above, and `as_view` from `dispatch` to the view.
+    view.eprospera_features = {feature, *getattr(view, "eprospera_features", ())}
+    return view

@@ -16,6 +16,7 @@ __all__ = [
     "EMAIL",
     "ENTITY_DOCUMENTS_READ",
     "ENTITY_READ",
+    "FEATURES",
     "LABELS",
     "OFFLINE_ACCESS",
     "OPENID",
@@ -46,4 +47,12 @@ LABELS: Final[dict[str, _StrPromise]] = {
     ENTITY_READ: _("See the companies that you choose to share"),
     ENTITY_DOCUMENTS_READ: _("See the documents of those companies"),
     OFFLINE_ACCESS: _("Keep this access when you are away, until you take it back"),
+}
+
+# The scopes that each feature needs. `offline_access` is not among them: without it the data is as old as the last sign-in.
+FEATURES: Final[dict[str, tuple[str, ...]]] = {
+    "sign_in": (OPENID, PROFILE, EMAIL),
+    "residency": (PERSON_RESIDENCY_READ,),
+    "kyc": (PERSON_DETAILS_READ, PERSON_ID_VERIFICATION_READ),
+    "companies": (ENTITY_READ, ENTITY_DOCUMENTS_READ),
 }

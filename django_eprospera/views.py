@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth import REDIRECT_FIELD_NAME, logout
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
-from django.urls import get_script_prefix
+from django.urls import get_script_prefix, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from social_django.models import UserSocialAuth
+from social_django.views import auth
 
 from django_eprospera import documents, tokens
 from django_eprospera.conf import conf
@@ -37,8 +39,19 @@ if TYPE_CHECKING:
     import uuid
 
     from django.contrib.auth.models import User
+    from django.http import QueryDict
 
-__all__ = ["confirm_identity", "confirm_sign_in", "disconnect", "document", "image", "other_sessions", "refresh"]
+__all__ = [
+    "begin",
+    "confirm_identity",
+    "confirm_sign_in",
+    "disconnect",
+    "document",
+    "image",
+    "other_sessions",
+    "refresh",
+    "switch_account",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +79,45 @@ def refresh(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_POST
 @login_required
 @recent_authentication_required
+@require_http_methods(["GET", "HEAD", "POST"])
 def disconnect(request: HttpRequest) -> HttpResponse:
-    """Disconnect: erase the cached data, queue the tokens for revocation, and redirect to `next`."""
+    """Ask for confirmation (GET), or erase the cached data, queue the tokens for revocation and redirect to `next` (POST)."""
     connection = connection_of(request.user)
+    if request.method != "POST":
+        context = {"connection": connection, "next": _next(request, request.GET)}
+        return render(request, "django_eprospera/disconnect.html", context)
     if connection is not None:
         tokens.disconnect(connection, actor=connection.user)
     text = _("Disconnected. The data fetched from e-Próspera was erased; decisions of reviews stay on record.")
     messages.success(request, text, fail_silently=True)
     return _back(request)
+
+
+@never_cache
+@login_not_required
+def begin(request: HttpRequest) -> HttpResponse:
+    """Render the page with the sign-in button (GET), or start a sign-in as python-social-auth does (POST)."""
+    if request.method not in {"GET", "HEAD"}:
+        return auth(request, "eprospera")  # type: ignore[no-any-return]
+    context = {
+        "next": safe_next(request, request.GET.get(REDIRECT_FIELD_NAME, "")),
+        "prompt": "login" if request.GET.get("prompt") == "login" else "",
+        "provider": conf.EPROSPERA_BASE_URL,
+        "home": get_script_prefix(),
+    }
+    return render(request, "django_eprospera/sign_in.html", context)
+
+
+@never_cache
+@login_not_required
+@require_POST
+def switch_account(request: HttpRequest) -> HttpResponse:
+    """Sign out, and redirect to the page with a button that asks for the credentials of another account."""
+    logout(request)
+    query = {"prompt": "login", REDIRECT_FIELD_NAME: _next(request, request.POST)}
+    return HttpResponseRedirect(f"{reverse('eprospera:begin')}?{urlencode(query)}")
 
 
 @never_cache
@@ -99,8 +140,9 @@ def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return _file(request, get_object_or_404(readable_documents(request.user).exclude(storage_name=""), pk=pk))
 
 
-@require_safe
 @never_cache
+@login_not_required
+@require_safe
 def confirm_sign_in(request: HttpRequest) -> HttpResponse:
     """Render the page that asks for a recent sign-in, with the button that starts it."""
     return render(request, "django_eprospera/confirm_sign_in.html", _target(request))
@@ -141,9 +183,8 @@ def other_sessions(request: HttpRequest) -> HttpResponse:
 
 
 def _target(request: HttpRequest) -> dict[str, Any]:
-    target = safe_next(request, request.GET.get(REDIRECT_FIELD_NAME, "")) or resolve_url(settings.LOGIN_REDIRECT_URL)
     max_age = int(conf.EPROSPERA_RECENT_SIGN_IN.total_seconds())
-    return {"next": target, "max_age": max_age, "home": get_script_prefix()}
+    return {"next": _next(request, request.GET), "max_age": max_age, "home": get_script_prefix()}
 
 
 def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> HttpResponse:
@@ -153,9 +194,12 @@ def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> Http
         )
     except (DocumentError, SealedValueError) as error:
         logger.error("%s", error)  # noqa: TRY400 - the text names the row; a traceback adds nothing
-    return render(request, "django_eprospera/file_unavailable.html", status=503)
+    return render(request, "django_eprospera/file_unavailable.html", {"home": get_script_prefix()}, status=503)
 
 
 def _back(request: HttpRequest) -> HttpResponse:
-    target = safe_next(request, request.POST.get(REDIRECT_FIELD_NAME, ""))
-    return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
+    return HttpResponseRedirect(_next(request, request.POST))
+
+
+def _next(request: HttpRequest, data: QueryDict) -> str:
+    return safe_next(request, data.get(REDIRECT_FIELD_NAME, "")) or resolve_url(settings.LOGIN_REDIRECT_URL)

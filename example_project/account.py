@@ -73,6 +73,8 @@ class Account:
     companies: list[Company] = field(default_factory=list)
     freshness: list[Freshness] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
+    access_until: datetime | None = None
+    session_until: datetime | None = None
     kyc: str = ""
     kyc_reason: str = ""
     unreadable: bool = False
@@ -91,6 +93,8 @@ def account_of(user: Any) -> Account:
     account.on_its_way = is_on_its_way(connection)
     account.reauthorize = connection.state != connection.State.ACTIVE
     account.freshness = freshness(connection)
+    account.access_until = connection.refresh_token_expires_at
+    account.session_until = connection.access_token_expires_at
     account.scopes = [str(label) for scope, label in scopes.LABELS.items() if scope in connection.scopes]
     _fill(account, connection, user)
     review = kyc.status_for(user)

@@ -113,9 +113,8 @@ AUTHENTICATION_BACKENDS = [
     "django_eprospera.backends.EprosperaOpenIdConnect",
     "django.contrib.auth.backends.ModelBackend",  # the reviewer's password for /admin/
 ]
-LOGIN_URL = "/"
-LOGIN_REDIRECT_URL = "/account/"
-LOGOUT_REDIRECT_URL = "/"
+LOGIN_URL = LOGOUT_REDIRECT_URL = "home"
+LOGIN_REDIRECT_URL = "account"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -18,7 +19,7 @@ from example_project.account import account_of
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-__all__ = ["account", "home", "members", "vault", "withdraw"]
+__all__ = ["account", "delete_account", "home", "members", "vault", "withdraw"]
 
 
 @require_safe
@@ -60,3 +61,17 @@ def withdraw(request: HttpRequest) -> HttpResponse:
         messages.success(request, _("Withdrawn. (The vault of this example is empty, so nothing moved.)"))
         return redirect("vault")
     return render(request, "example_project/withdraw.html")
+
+
+@never_cache
+@login_required(redirect_field_name="")
+@recent_sign_in_required
+def delete_account(request: HttpRequest) -> HttpResponse:
+    """Ask for confirmation (GET), or delete the user with everything that is cached about them (POST)."""
+    if request.method == "POST":
+        user = request.user
+        logout(request)
+        user.delete()  # the connection goes with it, and its tokens are revoked
+        messages.success(request, _("Your account was deleted."))
+        return redirect("home")
+    return render(request, "example_project/delete_account.html")

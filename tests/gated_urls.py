@@ -50,6 +50,7 @@ urlpatterns = [
     path("members/class/", Members.as_view()),
     path("members/class/full/", FullResidents.as_view()),
     path("vault/", kyc_required(page)),
+    path("vault/parentheses/", kyc_required()(page)),
     path("vault/async/", kyc_required(async_page)),
     path("vault/class/", Vault.as_view()),
     path("vault/class/async/", AsyncVault.as_view()),

@@ -19,7 +19,12 @@ REFUSED = {
     "other_client": {"client_id": "another-client"},
 }
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_scope_requested")]
+
+
+@pytest.fixture
+def every_scope_requested(settings):
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = factories.ALL_SCOPES
 
 
 def review_of(connection, status):
@@ -185,9 +190,25 @@ def test_require_raises_what_django_answers_with_403():
     access.kyc(connection.user).require()
 
 
-def test_the_page_offers_a_sign_in_where_one_can_give_access():
-    fixed = {code for code in access._MESSAGES if access.Access(allowed=False, code=code).fixed_by_sign_in}
-    assert fixed == {"not_connected", "other_provider", "reauthorize", "not_shared", "entity_not_shared"}
+def test_a_next_step_is_that_of_a_code():
+    assert set(access._NEXT_STEPS) < set(access._MESSAGES)
+    assert access.Access(allowed=False, code="not_shared").next_step == "share"
+    assert access.Access(allowed=False, code="not_requested").next_step == "", "nothing that the person can do"
+
+
+@pytest.mark.parametrize(
+    ("requested", "granted", "code"),
+    [
+        ([scopes.PERSON_DETAILS_READ], "openid", "not_requested"),
+        (list(scopes.FEATURES["kyc"]), "openid", "not_shared"),
+        (list(scopes.FEATURES["kyc"]), " ".join(scopes.FEATURES["kyc"]), "kyc_waiting"),
+    ],
+)
+def test_a_review_that_lacks_scopes_waits_for_the_site_or_for_consent(settings, requested, granted, code):
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = requested
+    connection = factories.connection(scopes=granted)
+    review_of(connection, "waiting")
+    assert access.kyc(connection.user).code == code
 
 
 def test_every_answer_has_a_sentence():

@@ -8,10 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.core.checks import run_checks
 from django.db import connection
 
-from django_eprospera.checks import CHECKS, check_deployment, check_form_action, check_keys_in_use, check_settings
+from django_eprospera import scopes
+from django_eprospera.checks import (
+    CHECKS,
+    check_connections,
+    check_deployment,
+    check_form_action,
+    check_gates,
+    check_keys_in_use,
+    check_reviewers,
+    check_settings,
+)
+from django_eprospera.models import Connection
 from tests import factories
 from tests.notebook.models import Notebook
 
@@ -173,6 +185,64 @@ def test_a_policy_that_blocks_the_button_is_named(settings, setting, value, expe
     assert all(setting in message.msg and PROVIDER in message.hint for message in messages)
 
 
+# Scopes that the site's gates and reviewers need
+
+
+@pytest.mark.parametrize(
+    ("requested", "missing"),
+    [
+        (["openid"], {"kyc": 2, "residency": 1}),
+        (["openid", scopes.PERSON_RESIDENCY_READ], {"kyc": 2}),
+        (["openid", scopes.PERSON_RESIDENCY_READ, scopes.PERSON_DETAILS_READ], {"kyc": 1}),
+        (["openid", scopes.PERSON_RESIDENCY_READ, *scopes.FEATURES["kyc"]], {}),
+        (5, {}),
+    ],
+)
+def test_a_gate_whose_scopes_are_not_requested_is_named(settings, requested, missing):
+    settings.ROOT_URLCONF = "tests.gated_urls"
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = requested
+    messages = check_gates()
+    assert numbers(messages) == ["W009"] * len(missing)
+    for (feature, count), message in zip(sorted(missing.items()), messages, strict=True):
+        assert sum(scope in message.msg for scope in scopes.FEATURES[feature]) == count
+        assert "tests.gated_urls" in message.msg
+        assert "more views cannot be opened" in message.msg
+
+
+def test_a_site_without_gates_needs_no_scopes_for_them(settings):
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = ["openid"]
+    assert check_gates() == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("given_to", ["user", "group"])
+def test_reviewers_without_the_scopes_of_a_review_are_named(settings, given_to):
+    assert check_reviewers(databases=["default"]) == [], "nobody reviews"
+    permission = Permission.objects.get(codename="decide_review")
+    holder = Group.objects.create(name="reviewers") if given_to == "group" else factories.user()
+    (holder.permissions if given_to == "group" else holder.user_permissions).add(permission)
+    (message,) = check_reviewers(databases=["default"])
+    assert numbers([message]) == ["W009"]
+    assert scopes.PERSON_DETAILS_READ in message.msg
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = list(scopes.FEATURES["kyc"])
+    assert check_reviewers(databases=["default"]) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("setting", ["EPROSPERA_BASE_URL", "SOCIAL_AUTH_EPROSPERA_KEY"])
+def test_connections_of_another_provider_or_client_are_counted(settings, setting):
+    factories.connection()
+    factories.connection()
+    assert check_connections(databases=["default"]) == []
+    setattr(settings, setting, "https://other.example")
+    (message,) = check_connections(databases=["default"])
+    assert numbers([message]) == ["W010"]
+    assert "2 connections belong" in message.msg
+    Connection.objects.first().delete()
+    (message,) = check_connections(databases=["default"])
+    assert "1 connection belongs" in message.msg
+
+
 def test_every_id_that_is_used_stands_in_the_table_and_every_one_in_the_table_is_used():
     package = ROOT / "django_eprospera"
     used = set()
@@ -228,8 +298,9 @@ def test_plain_text_in_a_sealed_column_is_found():
 
 def test_without_a_database_asked_for_none_is_looked_into():
     # No django_db mark: a query would fail the test.
-    assert check_keys_in_use(databases=None) == []
-    assert check_keys_in_use(databases=[]) == []
+    for check in (check_keys_in_use, check_connections, check_reviewers):
+        assert check(databases=None) == []
+        assert check(databases=[]) == []
 
 
 # As a process of its own

@@ -11,7 +11,7 @@ from tests.gated_urls import Members, page
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.gated_urls")]
 
 MEMBERS = ["/members/", "/members/7/", "/members/full/", "/members/async/", "/members/class/", "/members/class/full/"]
-VAULT = ["/vault/", "/vault/async/", "/vault/class/", "/vault/class/async/"]
+VAULT = ["/vault/", "/vault/parentheses/", "/vault/async/", "/vault/class/", "/vault/class/async/"]
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_vault_says_where_the_review_stands(client, resident, path, status, 
     response = client.get(path)
     assert response.status_code == 403
     assert text in response.content.decode()
-    assert "<form" not in response.content.decode()  # a new sign-in would change nothing
+    assert "eprospera-sign-in" not in response.content.decode()  # a new sign-in would change nothing
 
 
 @pytest.mark.parametrize("path", VAULT)
@@ -125,6 +125,48 @@ def test_facts_of_another_provider_or_client_open_nothing(client, resident, sett
     text = response.content.decode()
     assert "another e-Próspera environment" in text
     assert "/login/eprospera/" in text, "the next step"
+
+
+STEPS = {
+    "not_connected": ("Connect with e-Próspera", "/login/eprospera/"),
+    "reauthorize": ("Sign in with e-Próspera", "/login/eprospera/"),
+    "not_shared": ("Share what is missing", 'name="prompt" value="consent"'),
+    "on_its_way": ("Try again", 'href="/members/"'),
+    "never_resident": ("Go to e-Próspera", 'href="https://portal.eprospera.com"'),
+}
+
+
+@pytest.mark.parametrize("code", STEPS)
+def test_the_page_of_a_refused_gate_offers_the_next_step(client, settings, code):
+    settings.EPROSPERA_BASE_URL = "https://portal.eprospera.com"
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = factories.ALL_SCOPES
+    user = factories.user()
+    if code != "not_connected":
+        connection = factories.connection(user, **({"scopes": "openid"} if code == "not_shared" else {}))
+        if code == "never_resident":
+            factories.residency(connection, residency_type=None, was_ever_resident=False)
+        if code == "reauthorize":
+            Connection.objects.update(state="reauthorize", state_cause="invalid_grant")
+    client.force_login(user)
+    page = client.get("/members/")
+    text = page.content.decode()
+    assert page.status_code == 403
+    label, leads = STEPS[code]
+    assert label in text
+    assert leads in text
+    assert ("Sign out, and sign in as somebody else" in text) is (code == "never_resident")
+
+
+def test_the_page_tells_when_the_site_does_not_ask(client, settings):
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = ["openid", "profile", "email"]
+    connection = factories.connection(scopes="openid profile email")
+    review(connection, "waiting")
+    client.force_login(connection.user)
+    for path in ("/members/", "/vault/"):
+        text = client.get(path).content.decode()
+        assert "this site does not request from e-Próspera" in text
+        assert "Complete your profile" not in text
+        assert "eprospera-sign-in" not in text, "signing in again changes nothing"
 
 
 def test_the_page_speaks_the_browsers_language(client, resident):

@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from django_eprospera import scopes
+from django_eprospera import documents, scopes
 from django_eprospera.models import AuditEntry, Connection, LegalEntity, NaturalPerson, PendingRevocation, Residency
 from tests import factories
 from tests.sandbox_process import LUCIA, OTTO
@@ -144,6 +144,27 @@ def test_disconnect_erases_what_was_fetched_and_revokes_the_tokens(sandbox, ente
     assert not PendingRevocation.objects.exists()
     assert sandbox.get("/api/v1/me/natural-person", tokens[0]).status_code == 401
     assert sandbox.refresh(tokens[1]).status_code == 400
+
+
+def test_disconnect_asks_first_and_says_what_is_erased(enter):
+    connection = factories.connection()
+    visitor = enter(connection.user)
+
+    page = visitor.get("/eprospera/disconnect/?next=/account/")
+
+    assert page.status_code == 200
+    assert Connection.objects.filter(pk=connection.pk).exists()
+    for erased in ("personal details", "residency", "pictures", "companies that only you share", "permission to fetch"):
+        assert erased in page.text
+    assert 'name="next" value="/account/"' in page.text
+    assert '<a href="/account/">Keep the connection</a>' in page.text
+    assert "evil" not in visitor.get("/eprospera/disconnect/?next=https://evil.example/").text
+
+
+def test_disconnect_says_so_when_there_is_nothing_to_disconnect(enter):
+    page = enter(factories.user()).get("/eprospera/disconnect/")
+    assert "not connected" in page.text
+    assert "<form" not in page.text
 
 
 def test_disconnect_does_not_wait_for_a_provider_that_is_down(enter, settings):
@@ -304,12 +325,66 @@ def test_the_page_is_there_in_spanish_too(enter, media):
     assert 'lang="es"' in answer.text
 
 
-@pytest.mark.parametrize("path", ["refresh", "disconnect"])
-def test_what_changes_something_is_no_link_and_not_for_others_to_press(enter, path):
+@pytest.mark.parametrize(("path", "status"), [("refresh", 405), ("disconnect", 200)])
+def test_what_changes_something_is_no_link_and_not_for_others_to_press(enter, path, status):
     connection = factories.connection()
     visitor = enter(connection.user)
 
-    assert visitor.get(f"/eprospera/{path}/").status_code == 405
+    assert visitor.get(f"/eprospera/{path}/").status_code == status
     assert visitor.post(f"/eprospera/{path}/").status_code == 403, "without the CSRF token"
     assert enter().press(f"/eprospera/{path}/").headers["Location"].startswith("/?next=")
     assert Connection.objects.get().sync_requested_at is None
+
+
+# Sign-in pages
+
+
+def test_a_get_of_the_begin_address_shows_the_button(enter):
+    page = enter().get("/login/eprospera/?next=/members/")
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "no-store" in page.headers["Cache-Control"]
+    assert '<form class="eprospera-sign-in" method="post" action="/login/eprospera/">' in page.text
+    assert 'name="next" value="/members/"' in page.text
+    assert "evil" not in enter().get("/login/eprospera/?next=https://evil.example/").text
+
+
+def test_switching_accounts_signs_out_and_asks_for_other_credentials(enter):
+    visitor = enter(factories.user())
+    assert visitor.get("/eprospera/switch-account/").status_code == 405
+    answer = visitor.press("/eprospera/switch-account/", next="/members/")
+    assert answer.headers["Location"] == "/login/eprospera/?prompt=login&next=%2Fmembers%2F"
+    assert not Session.objects.filter(session_key=visitor.session_key).exists()
+    page = visitor.get(answer.headers["Location"])
+    assert 'name="prompt" value="login"' in page.text
+    assert 'name="next" value="/members/"' in page.text
+
+
+def test_a_site_gives_every_page_its_own_design_with_one_template(enter, settings, tmp_path):
+    (tmp_path / "django_eprospera").mkdir()
+    (tmp_path / "site.html").write_text(
+        "<title>{% block head %}{% endblock %}</title>OUR HEADER {% block body %}{% endblock %}"
+    )
+    (tmp_path / "django_eprospera/base.html").write_text(
+        "{% extends 'site.html' %}{% block head %}{% block title %}{% endblock %}{% endblock %}"
+        "{% block body %}{% block content %}{% endblock %}{% endblock %}"
+    )
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    settings.ROOT_URLCONF = "tests.gated_urls"
+    connection = factories.connection()
+    paper = factories.document(factories.consent(connection).entity)
+    documents.storage().delete(paper.storage_name)
+    visitor = enter(connection.user)
+    paths = ["/login/eprospera/", "/eprospera/disconnect/", "/eprospera/confirm-sign-in/", "/members/", "/complete/eprospera/",
+             f"/eprospera/document/{paper.pk}/"]  # fmt: skip
+    for path in paths:
+        page = visitor.get(path)
+        assert page.text.startswith("<title>"), path
+        assert "OUR HEADER" in page.text
+        assert "<h1>" in page.text
+        assert page.text.count("<main") == 0
+
+
+@pytest.mark.parametrize("path", ["/login/eprospera/", "/eprospera/confirm-sign-in/"])
+def test_sign_in_pages_are_open_on_a_site_that_is_not(enter, settings, path):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert enter().get(path).status_code == 200

@@ -5,6 +5,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("eprospera/", include("django_eprospera.urls")),
+    path("", include("django_eprospera.urls")),
     path("", include("social_django.urls", namespace="social")),
 ]

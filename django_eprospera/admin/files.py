@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, render
+from django.urls import get_script_prefix
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_safe
 
@@ -48,6 +49,6 @@ def _open(request: HttpRequest, model: Any, pk: uuid.UUID) -> HttpResponse:
         return documents.response(row, filename=f"{model._meta.model_name} {row.pk}")
     except (DocumentError, SealedValueError) as error:
         logger.error("%s %s was not shown: %s", model._meta.label, pk, error)  # noqa: TRY400 - a traceback adds nothing
-        answer = render(request, "django_eprospera/file_unavailable.html", status=409)
+        answer = render(request, "django_eprospera/file_unavailable.html", {"home": get_script_prefix()}, status=409)
         add_never_cache_headers(answer)
         return answer

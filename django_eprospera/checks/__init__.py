@@ -8,8 +8,20 @@ from __future__ import annotations
 
 from django_eprospera.checks.clock import check_clock
 from django_eprospera.checks.csp import check_form_action
-from django_eprospera.checks.deployment import check_deployment, check_keys_in_use
+from django_eprospera.checks.database import check_connections, check_keys_in_use, check_reviewers
+from django_eprospera.checks.deployment import check_deployment
+from django_eprospera.checks.gates import check_gates
 from django_eprospera.checks.site import check_settings
 from django_eprospera.checks.table import CHECKS
 
-__all__ = ["CHECKS", "check_clock", "check_deployment", "check_form_action", "check_keys_in_use", "check_settings"]
+__all__ = [
+    "CHECKS",
+    "check_clock",
+    "check_connections",
+    "check_deployment",
+    "check_form_action",
+    "check_gates",
+    "check_keys_in_use",
+    "check_reviewers",
+    "check_settings",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -85,11 +85,15 @@ def _login() -> Found:
         yield error("E005", "social_django is not installed.", "Add 'social_django' to INSTALLED_APPS, and migrate.")
         return
     namespace = getattr(settings, "SOCIAL_AUTH_URL_NAMESPACE", "social")
-    try:
-        reverse(f"{namespace}:begin", args=["eprospera"])
-    except NoReverseMatch:
-        fix = f"path('', include('social_django.urls', namespace={namespace!r}))"
-        yield error("E005", "The URLs of python-social-auth are not mounted.", f"Add `{fix}` to the URLconf.")
+    for name, arguments, fix in (
+        ("eprospera:begin", [], "include('django_eprospera.urls')"),
+        (f"{namespace}:begin", ["eprospera"], f"include('social_django.urls', namespace={namespace!r})"),
+    ):
+        try:
+            reverse(name, args=arguments)
+        except NoReverseMatch:
+            yield error("E005", f"The URL {name!r} does not exist.", f"Add `path('', {fix})` to the URLconf.")
+            return
 
 
 def _provider() -> Found:
@@ -119,8 +123,8 @@ def _provider() -> Found:
 
 def _values() -> Found:
     for name, member in inspect.getmembers(Conf, lambda member: isinstance(member, property)):
-        if name in {"encryption_keys", "EPROSPERA_INDEX_KEY"}:
-            continue  # E001, E002
+        if name in {"encryption_keys", "EPROSPERA_INDEX_KEY", "requested_scopes"}:
+            continue  # E001, E002, E013
         try:
             value = getattr(conf, name)
         except ConfigurationError as wrong:
@@ -159,25 +163,15 @@ def _storage() -> Found:
 
 
 def _scope() -> Found:
-    given = getattr(settings, "SOCIAL_AUTH_EPROSPERA_SCOPE", None)
-    if given is None:
+    try:
+        requested = conf.requested_scopes
+    except ConfigurationError as wrong:
+        yield error("E013", str(wrong), "For example: ['openid', 'profile', 'email', 'offline_access'].")
         return
-    if isinstance(given, str):
-        given = given.split()
-    wrong = (
-        [type(scope).__name__ for scope in given if not isinstance(scope, str)] if isinstance(given, Iterable) else None
-    )
-    if wrong is None or wrong:
-        found = type(given).__name__ + (f" that contains {wrong[0]}" if wrong else "")
-        text = f"SOCIAL_AUTH_EPROSPERA_SCOPE must be a list of scope names or a space-separated string, not {found}."
-        yield error("E013", text, "For example: ['openid', 'profile', 'email', 'offline_access'].")
-        return
-    scopes = [word for scope in given for word in scope.split()]
-    unknown = sorted(set(scopes) - set(LABELS))
-    if unknown:
+    if unknown := sorted(set(requested) - set(LABELS)):
         text = f"SOCIAL_AUTH_EPROSPERA_SCOPE contains scopes that e-Próspera does not know: {', '.join(unknown)}."
         yield warning("W001", text, f"The provider refuses such a sign-in. It knows: {', '.join(LABELS)}.")
-    if OFFLINE_ACCESS not in scopes:
+    if OFFLINE_ACCESS not in requested:
         text = f"SOCIAL_AUTH_EPROSPERA_SCOPE does not contain {OFFLINE_ACCESS}: access ends an hour after each sign-in."
         yield warning("W002", text, f"Add {OFFLINE_ACCESS!r}, or silence this warning if that is intended.")
 

@@ -14,7 +14,7 @@ CHECKS: Final[dict[str, str]] = {
     "eprospera.E002": "EPROSPERA_INDEX_KEY is not a Fernet key",
     "eprospera.E003": "the client ID or secret is missing",
     "eprospera.E004": "the backend is not in AUTHENTICATION_BACKENDS",
-    "eprospera.E005": "python-social-auth is not installed, or its URLs are not mounted",
+    "eprospera.E005": "python-social-auth is not installed, or URLs are not mounted",
     "eprospera.E006": "EPROSPERA_BASE_URL is not an origin",
     "eprospera.E007": "EPROSPERA_BASE_URL uses plain http to another machine",
     "eprospera.E008": "EPROSPERA_TOKEN_AUTH_METHOD is unknown",
@@ -37,6 +37,8 @@ CHECKS: Final[dict[str, str]] = {
     "eprospera.W006": "a setting has the prefix of this package and is unknown to it",
     "eprospera.W007": "a Content-Security-Policy blocks the sign-in button",
     "eprospera.W008": "the clock of this host is wrong",
+    "eprospera.W009": "a gate or the review needs a scope that is not requested",
+    "eprospera.W010": "connections belong to another provider or client than that of the settings",
 }
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 import requests
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 from social_core.exceptions import AuthConfigurationError, AuthProviderError, AuthResponseError
@@ -23,7 +22,6 @@ from django_eprospera.errors import ApiError, MalformedAnswer
 from django_eprospera.provider.configured import limits
 from django_eprospera.provider.http import call
 from django_eprospera.provider.tracebacks import forget_locals
-from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE
 from django_eprospera.sign_in.association import uid_of
 from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, STATE_INDEX, STATE_SCOPE, prune_states
 from django_eprospera.sign_in.user_details import user_details
@@ -58,9 +56,7 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
 
     def get_scope(self) -> list[str]:
         """SOCIAL_AUTH_EPROSPERA_SCOPE, a list or words separated by spaces; `openid` always, nothing twice."""
-        configured = getattr(settings, "SOCIAL_AUTH_EPROSPERA_SCOPE", (PROFILE, EMAIL, OFFLINE_ACCESS))
-        words = configured.split() if isinstance(configured, str) else " ".join(configured).split()
-        return list(dict.fromkeys([OPENID, *words]))
+        return list(conf.requested_scopes)
 
     def id_key(self) -> str:
         """`sub`, whatever a site chose for its other providers."""

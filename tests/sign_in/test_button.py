@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from django_eprospera.templatetags.eprospera import eprospera_sign_in
 from tests.visitor import text_of
 
 
@@ -58,6 +59,25 @@ def test_a_large_max_age_is_written_without_thousands_separators(visitor, settin
     assert fields(button(visitor, "{% eprospera_sign_in max_age=86400 %}"))["max_age"] == "86400"
 
 
+@pytest.mark.parametrize(
+    ("options", "classes"),
+    [
+        ("", "eprospera-button"),
+        ("theme='auto' variant='filled'", "eprospera-button"),
+        ("theme='dark'", "eprospera-button eprospera-dark"),
+        ("theme='light' variant='outline'", "eprospera-button eprospera-outline eprospera-light"),
+    ],
+)
+def test_theme_and_variant_can_be_chosen(visitor, options, classes):
+    assert f'<button class="{classes}" type="submit">' in button(visitor, f"{{% eprospera_sign_in {options} %}}").text
+
+
+@pytest.mark.parametrize("option", ["theme", "variant"])
+def test_another_theme_or_variant_is_a_clear_error(option):
+    with pytest.raises(ValueError, match=f"{option} must be one of .*, not 'pink'"):
+        eprospera_sign_in({}, **{option: "pink"})
+
+
 def test_it_is_a_button_with_a_name_and_a_hidden_picture_and_no_script_or_style(visitor):
     page = button(visitor, "{% eprospera_sign_in %}")
     assert '<button class="eprospera-button" type="submit">' in page.text
@@ -67,5 +87,5 @@ def test_it_is_a_button_with_a_name_and_a_hidden_picture_and_no_script_or_style(
 
 def test_the_stylesheet_is_served_with_focus_dark_and_forced_colours(visitor):
     css = visitor.get("/static/django_eprospera/eprospera.css").text
-    for feature in (":focus-visible", "prefers-color-scheme: dark", "forced-colors: active"):
+    for feature in (":focus-visible", "light-dark(", "forced-colors: active"):
         assert feature in css

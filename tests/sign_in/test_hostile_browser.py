@@ -186,7 +186,9 @@ def test_a_made_up_partial_token_resumes_nothing(visitor, provider, caplog):
 
 
 def test_a_sign_in_cannot_be_begun_by_a_link(visitor, provider):
-    assert visitor.get("/login/eprospera/").status_code == 405
+    page = visitor.get("/login/eprospera/")
+    assert (page.status_code, "Location" in page.headers) == (200, False), "the page with the button"
+    assert not Nonce.objects.exists()
 
 
 def test_a_sign_in_cannot_be_begun_from_another_site(visitor, provider):
