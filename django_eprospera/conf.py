@@ -147,6 +147,16 @@ class Conf:
         return _flag("EPROSPERA_NOTIFY_OWNER", default=False)
 
     @property
+    def EPROSPERA_PROVIDER_ERROR_STATUS(self) -> int | None:
+        """Status of pages about faults of the provider, for proxies that replace pages with 502, 503 or 504; None: those."""
+        value = _read("EPROSPERA_PROVIDER_ERROR_STATUS", None)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599):
+            return value
+        raise ConfigurationError(
+            f"EPROSPERA_PROVIDER_ERROR_STATUS must be a status from 400 to 599 or None, not {value!r}."
+        )
+
+    @property
     def EPROSPERA_CLOCK_SKEW(self) -> timedelta:
         """How far the provider's clock may differ from ours."""
         return _duration("EPROSPERA_CLOCK_SKEW", timedelta(seconds=60))

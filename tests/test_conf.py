@@ -56,6 +56,20 @@ def test_a_size_that_is_none_is_refused_by_name(settings, name, value):
         getattr(conf, name)
 
 
+@pytest.mark.parametrize("value", [True, 200, 600, "502"])
+def test_a_status_that_is_no_error_is_refused_by_name(settings, value):
+    settings.EPROSPERA_PROVIDER_ERROR_STATUS = value
+    with pytest.raises(ConfigurationError, match="EPROSPERA_PROVIDER_ERROR_STATUS must be a status from 400 to 599"):
+        conf.EPROSPERA_PROVIDER_ERROR_STATUS  # noqa: B018
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_a_switch_is_true_or_false(settings, value):
+    settings.EPROSPERA_NOTIFY_OWNER = value
+    with pytest.raises(ConfigurationError, match="EPROSPERA_NOTIFY_OWNER must be True or False"):
+        conf.EPROSPERA_NOTIFY_OWNER  # noqa: B018
+
+
 def test_a_name_where_a_list_is_meant_is_refused_and_not_read_letter_by_letter(settings):
     settings.EPROSPERA_USER_FIELDS = "email"
     with pytest.raises(ConfigurationError, match="EPROSPERA_USER_FIELDS"):

@@ -1,13 +1,14 @@
-"""What does a person read when a sign-in does not succeed, and what does the log say? One page for all causes.
+"""The page and the log line of a sign-in that did not succeed.
 
-The page says what happened in plain words and offers to try again. It shows a reason code, which the log shows too; neither
-ever holds what the provider or the browser sent.
+The page says what happened and offers to try again. It shows a reason code, which the log shows too; neither contains what
+the provider or the browser sent. The status is 4xx for what the browser brought, 500 for faults of this site, and 502 to 504
+for faults of the provider.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import DatabaseError, IntegrityError
@@ -16,6 +17,7 @@ from django.urls import get_script_prefix
 from django.utils.translation import gettext_lazy as _
 from social_core.exceptions import SocialAuthBaseException
 
+from django_eprospera.conf import conf
 from django_eprospera.errors import (
     ApiError,
     ClientRejected,
@@ -82,12 +84,12 @@ _NONSENSE: Final = _Case(
 )
 _SLOW: Final = _Case(504, _UNAVAILABLE.title, _("It took too long to answer. Nothing was changed. Please try again."))
 _OUR_FAULT: Final = _Case(
-    503,
+    500,
     _("This site's connection with e-Próspera is not set up correctly"),
     _("You can do nothing about it. Please tell the people who run this site, with the reference below."),
 )
 _WRONG_CLOCK: Final = _Case(
-    503,
+    500,
     _("The clock of this site is wrong"),
     _(
         "It differs from e-Próspera's, so this site cannot tell whether your sign-in is recent, and nobody was signed in. "
@@ -156,8 +158,9 @@ _ONLY_WAY: Final = _Case(
     again=False,
 )
 _STORAGE: Final = _Case(
-    503, _("The sign-in could not be stored"), _("Nothing was changed. Please try again in a moment.")
+    500, _("The sign-in could not be stored"), _("Nothing was changed. Please try again in a moment.")
 )
+
 
 # Ours (SignInRefused) and python-social-auth's codes; everything else is decided by its kind below.
 _CASES: Final[dict[str, _Case]] = {
@@ -202,9 +205,9 @@ _SOURCES: Final[dict[str, _Case]] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a sign-in did not succeed: a stable `reason` and `stage` for the log, and a page for the person.
+    """Why a sign-in did not succeed: stable codes `reason` and `stage` for the log, and the case for the page.
 
-    `asked` is what the provider was asked for, `reference` its own name of that exchange, for its support.
+    `asked` is the path that was requested from the provider, `reference` the provider's ID of that request, for its support.
     """
 
     reason: str
@@ -216,7 +219,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What the button *try again* posts, beside the CSRF token."""
+    """What the button "Try again" posts, beside the CSRF token."""
 
     action: str
     next: str = ""
@@ -225,7 +228,7 @@ class Again:
 
 
 def refusal_of(error: Exception, stage: str) -> Refusal:
-    """Sort one of CAUGHT. `stage` is where it happened when the error does not say."""
+    """Return the Refusal for one of CAUGHT. `stage` is used when the error names none."""
     if (
         isinstance(error, SignInRefused)
         and error.reason in _TIMES
@@ -233,7 +236,11 @@ def refusal_of(error: Exception, stage: str) -> Refusal:
     ):
         return Refusal("clock", error.stage, _WRONG_CLOCK)
     if isinstance(error, SignInRefused):
-        return Refusal(error.reason, error.stage, _CASES.get(error.reason, _UNVERIFIED))
+        case = _CASES.get(error.reason, _UNVERIFIED)
+        # The query is the browser's own: the provider may not have sent it. So is a code, and its nonce, of another sign-in.
+        if case.status >= 500 and (error.stage == "callback" or error.reason == "nonce"):
+            case = replace(case, status=400)
+        return Refusal(error.reason, error.stage, case)
     if isinstance(error, SocialAuthBaseException):
         named = error.stage if error.stage != "unknown" else stage
         return Refusal(error.code, named, _CASES.get(error.code) or _SOURCES.get(error.source, _UNVERIFIED))
@@ -261,15 +268,18 @@ def _case_of_api_error(error: ApiError) -> _Case:
 
 
 def error_page(request: HttpRequest, error: Exception, *, stage: str, again: Again | None) -> HttpResponse:
-    """Log one of CAUGHT and answer with the page that says so."""
+    """Log one of CAUGHT and return its page."""
     refusal = refusal_of(error, stage)
     case = refusal.case
+    status = case.status
+    if status > 500:
+        status = conf.EPROSPERA_PROVIDER_ERROR_STATUS or status
     logger.log(
-        logging.ERROR if case in (_OUR_FAULT, _STORAGE, _WRONG_CLOCK) else logging.WARNING,
+        logging.ERROR if case.status == 500 else logging.WARNING,
         "sign-in refused: reason=%s stage=%s status=%d%s%s",
         refusal.reason,
         refusal.stage,
-        case.status,
+        status,
         f" asked={refusal.asked}" if refusal.asked else "",
         f" request={refusal.reference}" if refusal.reference else "",
     )
@@ -283,9 +293,9 @@ def error_page(request: HttpRequest, error: Exception, *, stage: str, again: Aga
         "home": get_script_prefix(),
         "signed_in": getattr(request, "user", None) is not None and request.user.is_authenticated,
     }
-    response = render(request, "django_eprospera/sign_in_error.html", context, status=case.status)
-    # The address of this page holds the code and the state. (Not `no-referrer`: it takes Origin from the button's POST.)
+    response = render(request, "django_eprospera/sign_in_error.html", context, status=status)
+    # The URL of this page contains code and state. (Not `no-referrer`: that would remove Origin from the button's POST.)
     response["Referrer-Policy"] = "same-origin"
-    # It is logged. Django would do so again, and send the whole request to ADMINS, the code in it.
+    # Logged above. Django would log it again, and mail ADMINS the whole request, including the code.
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response

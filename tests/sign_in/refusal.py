@@ -11,7 +11,7 @@ from tests.hostile_provider import Reply
 from tests.visitor import text_of
 
 HUGE = "x" * 2_000_000
-REFUSALS = {400, 403, 409, 502, 503, 504}
+REFUSALS = {400, 403, 409, 500, 502, 503, 504}
 
 
 def logged(caplog):

@@ -207,7 +207,7 @@ def test_a_person_who_denies_leaves_nothing_behind(visitor, sandbox):
 def test_a_wrong_secret_is_a_page_that_says_whose_fault_it_is(visitor, sandbox, settings, caplog):
     settings.SOCIAL_AUTH_EPROSPERA_SECRET = "canary-wrong-secret"
     page = return_of(visitor, sandbox)
-    assert page.status_code == 503
+    assert page.status_code == 500
     assert "not set up correctly" in text_of(page)
     assert "reason=invalid_client" in caplog.text
     assert "canary-wrong-secret" not in page.text + caplog.text

@@ -9,8 +9,8 @@ from tests.sign_in.refusal import HUGE, assert_nothing_happened, changed, replie
 
 TOKEN = {
     "invalid-grant": (replied(400, '{"error": "invalid_grant"}'), "invalid_grant", 403),
-    "invalid-client": (replied(401, '{"error": "invalid_client"}'), "invalid_client", 503),
-    "invalid-request": (replied(400, '{"error": "invalid_request"}'), "invalid_request", 503),
+    "invalid-client": (replied(401, '{"error": "invalid_client"}'), "invalid_client", 500),
+    "invalid-request": (replied(400, '{"error": "invalid_request"}'), "invalid_request", 500),
     "error-that-quotes-a-secret": (replied(400, '{"error": "canary-client-secret"}'), "not_an_oauth_error", 502),
     "400-html": (replied(400, "<html>", "text/html"), "not_an_oauth_error", 502),
     "403": (replied(403, "{}"), "not_an_oauth_error", 502),
@@ -112,6 +112,16 @@ def test_a_broken_discovery_begins_no_sign_in(visitor, provider, caplog, setting
     assert_nothing_happened(visitor, caplog, provider, page, reason)
     assert page.status_code == status
     assert not Nonce.objects.exists()
+
+
+@pytest.mark.parametrize("status", [503, 422])
+def test_a_site_behind_a_proxy_chooses_the_status_of_the_providers_faults(visitor, provider, settings, status):
+    """Some proxies replace the pages of 502, 503 and 504 by their own."""
+    settings.EPROSPERA_PROVIDER_ERROR_STATUS = status
+    provider.userinfo = replied(200, "<html>")
+    page = visitor.sign_in()
+    assert page.status_code == status
+    assert "answered something unexpected" in page.text
 
 
 def test_a_provider_that_is_down_begins_no_sign_in(visitor, provider, caplog, settings):

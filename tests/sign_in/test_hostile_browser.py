@@ -73,6 +73,7 @@ def test_the_code_of_another_browser_is_refused(visitor, provider, caplog, site,
     state = query_of(visitor.visit_provider(visitor.begin()))["state"]
     page = visitor.get("/complete/eprospera/", params={"code": stolen, "state": state})
     assert_nothing_happened(visitor, caplog, provider, page, "invalid_grant" if checks_pkce else "nonce")
+    assert page.status_code == (403 if checks_pkce else 400)
 
 
 def test_a_sign_in_that_took_too_long_is_refused(visitor, provider, caplog):
@@ -113,18 +114,22 @@ def test_a_code_that_cannot_be_one_is_refused(visitor, provider, caplog, change,
 
 ERRORS = {
     "access_denied": ("access_denied", 403),
-    "invalid_scope": ("client_refused", 503),
-    "unauthorized_client": ("client_refused", 503),
-    "server_error": ("provider_unavailable", 503),
-    "temporarily_unavailable": ("provider_unavailable", 503),
-    "login_required": ("provider_error", 502),
-    "<script>alert(1)</script>": ("provider_error", 502),
-    "x" * 5000: ("provider_error", 502),
+    "invalid_scope": ("client_refused", 400),
+    "unauthorized_client": ("client_refused", 400),
+    "server_error": ("provider_unavailable", 400),
+    "temporarily_unavailable": ("provider_unavailable", 400),
+    "login_required": ("provider_error", 400),
+    "<script>alert(1)</script>": ("provider_error", 400),
+    "x" * 5000: ("provider_error", 400),
 }
 
 
 @pytest.mark.parametrize(("error", "reason", "status"), [(e, *r) for e, r in ERRORS.items()], ids=lambda v: str(v)[:20])
-def test_an_error_of_the_provider_is_a_page(visitor, provider, caplog, error, reason, status):
+def test_an_error_that_the_browser_brings_is_a_page_and_no_fault_of_ours(
+    visitor, provider, caplog, settings, error, reason, status
+):
+    """It has a valid state, and may be the visitor's own: nobody is called out of bed for it."""
+    settings.EPROSPERA_PROVIDER_ERROR_STATUS = 422  # for the provider's own faults
     provider.redirect = lambda answer: {
         "state": answer["state"],
         "error": error,
@@ -133,6 +138,7 @@ def test_an_error_of_the_provider_is_a_page(visitor, provider, caplog, error, re
     page = visitor.sign_in(next="/button/")
     assert_nothing_happened(visitor, caplog, provider, page, reason)
     assert page.status_code == status
+    assert {record.levelname for record in caplog.records if record.name == "django_eprospera.sign_in"} == {"WARNING"}
     assert "canary-description" not in page.text + logged(caplog)
     assert "<script>" not in page.text
     assert error not in logged(caplog) or error == reason
