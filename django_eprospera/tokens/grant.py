@@ -50,7 +50,8 @@ def store_sign_in(
     somebody else, or the person as another user.
     """
     alias = router.db_for_write(Connection)
-    now = clock.time_of(QuerySet(type(user), using=alias).filter(pk=user.pk))
+    # `user` may be the request's lazy object, whose type is not the model.
+    now = clock.time_of(QuerySet(user.__class__, using=alias).filter(pk=user.pk))
     with transaction.atomic(using=alias):
         rows = Connection.objects.using(alias).select_for_update()
         found = list(rows.filter(Q(user=user) | Q(issuer=issuer, sub=sub)))

@@ -23,9 +23,9 @@ def test_it_is_refused_for_that_reason(visitor, sandbox, caplog, clock):
     with time_machine.travel(time.time() + clock, tick=True):
         answer = return_of(visitor, sandbox)
         assert visitor.whoami() == ""
-    assert answer.status_code == 503
+    assert answer.status_code == 500
     assert "The clock of this site is wrong" in answer.text
-    assert "sign-in refused: reason=clock stage=id_token status=503" in logged(caplog)
+    assert "sign-in refused: reason=clock stage=id_token status=500" in logged(caplog)
     assert not Connection.objects.exists()
 
 
