@@ -45,9 +45,10 @@ coverage-report: $(VENV)/.test
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-# One at a time: all of them use one test database.
+# One at a time: all of them use one test database. Its directory is made here, because each forked run would remove its own.
 mutants: $(VENV)/.mutants
-	@$(BIN)/mutmut run --max-children 1 $(ARGS)
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	  EPROSPERA_TEST_SCRATCH=$$scratch $(BIN)/mutmut run --max-children 1 $(ARGS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -18,17 +18,21 @@ from tests import chromium
 from tests.sandbox_process import SandboxProcess
 
 
+def pytest_itemcollected(item):
+    """Mark the tests that drive a browser. `-m` reads the marks before `pytest_collection_modifyitems` gets here."""
+    if "tests/browser/" in item.path.as_posix():
+        item.add_marker("browser")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Mark the tests that drive a browser and leave them out where there is none; put the file that takes longest first."""
-    # Started last, it would run alone while the other processes have nothing left to do.
-    items.sort(key=lambda item: "tests/leaks/" not in item.path.as_posix())
-    browser = [item for item in items if "tests/browser/" in item.path.as_posix()]
-    for item in browser:
-        item.add_marker("browser")
+    """Leave out the tests that drive a browser where there is none, and put the file that takes longest first."""
+    browser = [item for item in items if item.get_closest_marker("browser")]
     if browser and chromium.is_left_out():
         items[:] = [item for item in items if item not in browser]
         config.hook.pytest_deselected(items=browser)
+    # Started last, it would run alone while the other processes have nothing left to do.
+    items.sort(key=lambda item: "tests/leaks/" not in item.path.as_posix())
 
 
 def pytest_terminal_summary(terminalreporter, config):
