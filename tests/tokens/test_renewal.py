@@ -1,6 +1,5 @@
 """One valid token for whoever asks, at most one refresh under way, none lost; against a real sandbox."""
 
-import os
 import re
 import threading
 import traceback
@@ -21,9 +20,8 @@ from django_eprospera.errors import (
     RefreshRefused,
 )
 from django_eprospera.models import Connection
-from django_eprospera.provider.grants import Tokens
 from django_eprospera.signals import grant_lost
-from django_eprospera.tokens import access_token, keep_alive, spool
+from django_eprospera.tokens import access_token, keep_alive
 from tests.conftest import go
 from tests.sandbox_process import ALL_SCOPES
 from tests.tokens.conftest import REFRESH, TOKEN, make_due, works
@@ -219,39 +217,6 @@ def test_a_holder_killed_between_arrival_and_commit_loses_nothing(provider, conn
     else:
         with pytest.raises(GrantGone):
             access_token(connection)
-
-
-def test_a_torn_or_foreign_file_in_the_spool_is_not_found(provider, connect, settings, tmp_path):
-    settings.EPROSPERA_SPOOL = tmp_path / "spool"
-    connection, other = connect(refresh_sent_at=timezone.now()), connect()
-    spool.find(other)  # makes the directory
-    file = settings.EPROSPERA_SPOOL / f"{connection.pk}.0"
-    with spool.ready(other) as keep:
-        keep(Tokens("forged", "rt_forged", None, None, timezone.now(), timezone.now()))
-    for content in (b"", b"1.00000000.torn", (settings.EPROSPERA_SPOOL / f"{other.pk}.0").read_bytes()):
-        file.write_bytes(content)
-        assert spool.find(connection) is None
-    assert works(provider, access_token(connection))
-
-
-def test_old_files_are_swept_from_the_spool(provider, connect, settings, tmp_path):
-    settings.EPROSPERA_SPOOL = tmp_path / "spool"
-    old, new = connect(), connect()
-    for connection in (old, new):
-        with spool.ready(connection) as keep:
-            keep(Tokens("at", "rt", None, None, timezone.now(), timezone.now()))
-    os.utime(settings.EPROSPERA_SPOOL / f"{old.pk}.0", (0, 0))
-    assert spool.sweep() == 1
-    assert spool.find(old) is None
-    assert spool.find(new) is not None
-
-
-def test_a_spool_that_others_can_read_is_not_used(provider, connect, settings, tmp_path):
-    settings.EPROSPERA_SPOOL = tmp_path / "spool"
-    settings.EPROSPERA_SPOOL.mkdir(mode=0o755)
-    connection = connect()
-    assert works(provider, access_token(connection))
-    assert not list(settings.EPROSPERA_SPOOL.iterdir())
 
 
 class TestTheGrantIsGone:
