@@ -27,6 +27,10 @@ _BACKEND: Final = "django_eprospera.backends.EprosperaOpenIdConnect"
 _STEP: Final = "django_eprospera.pipeline.store_connection"
 _USER_STEPS: Final = ("social_core.pipeline.user.create_user", "social_core.pipeline.social_auth.associate_user")
 _USER_FIELDS: Final = ("email", "first_name", "last_name")
+_NEW_KEY: Final = (
+    'Create one: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())". '
+    "Keep it out of the source code, and back it up apart from the database."
+)
 _MAY_BE_ZERO: Final = frozenset(
     {"EPROSPERA_ERASE_AFTER", "EPROSPERA_REFRESH_MARGIN", "EPROSPERA_REFRESH_PAUSE", "EPROSPERA_REFRESH_BUDGET",
      "EPROSPERA_REFRESH_WAIT", "EPROSPERA_CLOCK_SKEW", "EPROSPERA_STALE_AFTER"}
@@ -61,9 +65,7 @@ def _keys() -> Found:
             if keys or number == "E001":
                 require_keys(setting, keys)
         except ConfigurationError as wrong:
-            yield error(
-                number, str(wrong), "Keep the keys out of the source code, and back them up apart from the database."
-            )
+            yield error(number, str(wrong), _NEW_KEY)
 
 
 def _client() -> Found:
