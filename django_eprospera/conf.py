@@ -1,8 +1,8 @@
-"""Which settings does the package read, and what does each default to? Read on access, never cached, never written.
+"""The settings of the package with their defaults, read on every access.
 
-`conf` has one attribute per setting, and the attribute's name is the setting's name. The client's id and secret stay where
-python-social-auth reads them (`SOCIAL_AUTH_EPROSPERA_KEY`, `_SECRET`, `_SCOPE`), the keys where django-encrypted-model-fields
-reads them (`FIELD_ENCRYPTION_KEY`); there is no second copy of either.
+`conf` has one attribute per setting, with the name of the setting. Client ID, secret and scopes are the settings that
+python-social-auth reads (`SOCIAL_AUTH_EPROSPERA_KEY`, `_SECRET`, `_SCOPE`), the encryption keys the one that
+django-encrypted-model-fields reads (`FIELD_ENCRYPTION_KEY`).
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Conf:
 
     @property
     def EPROSPERA_STALE_AFTER(self) -> timedelta:
-        """Age at which a cached answer is called stale and `eprospera_sync` asks again."""
+        """Age at which a cached answer is stale and `eprospera_sync` requests it again."""
         return _duration("EPROSPERA_STALE_AFTER", timedelta(days=1))
 
     @property
     def EPROSPERA_ERASE_AFTER(self) -> timedelta:
-        """How long data of a withdrawn consent is kept, for reviewers' eyes only, before `eprospera_prune` erases it."""
+        """How long data of a withdrawn consent is kept, visible to reviewers only, before `eprospera_prune` erases it."""
         return _duration("EPROSPERA_ERASE_AFTER", timedelta(days=30))
 
     # Tokens
@@ -101,7 +101,7 @@ class Conf:
 
     @property
     def EPROSPERA_REFRESH_WAIT(self) -> timedelta:
-        """How long a caller waits for somebody else's refresh before it gets `RefreshBusy`."""
+        """How long a caller waits for the refresh of another caller before it gets `RefreshBusy`."""
         return _duration("EPROSPERA_REFRESH_WAIT", timedelta(seconds=30))
 
     @property
@@ -111,14 +111,14 @@ class Conf:
 
     @property
     def EPROSPERA_REFRESH_BUDGET(self) -> timedelta:
-        """How long one caller goes on trying while the provider is unavailable."""
+        """How long one caller retries while the provider is unavailable."""
         return _duration("EPROSPERA_REFRESH_BUDGET", timedelta(seconds=10))
 
     @property
     def EPROSPERA_SPOOL(self) -> Path | None:
-        """Directory, of this user alone, where a new token lies sealed until it is committed; None: no such net.
+        """Directory of this user alone where a new token is kept encrypted until it is committed; `None` disables it.
 
-        The default is below the machine's temporary directory. Several hosts that share one give each other that net.
+        The default is below the machine's temporary directory. Hosts that share one protect each other's tokens.
         """
         default = Path(tempfile.gettempdir()) / f"django-eprospera-{getattr(os, 'getuid', lambda: 0)()}"
         value = _read("EPROSPERA_SPOOL", default)

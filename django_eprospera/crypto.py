@@ -1,9 +1,9 @@
-"""How are bytes sealed so that they open only where they belong? No Django, no settings, no database.
+"""Authenticated encryption of values and files, bound to their owner, and blind indexes. No Django, no settings.
 
 A *sealed value* is text: ``1.<key id>.<Fernet token>``. The Fernet token holds the owner (a fixed label of the field and the
 primary key of the row) in front of the value, so that a ciphertext moved to another field or row does not open. The key id
 says which key is still needed, without trying them all. Files are AES-256-GCM in chunks, bound to their owner, their order
-and their end. A *blind index* is an HMAC of a normalised value: equal values meet, and nothing else can be read from it.
+and their end. A *blind index* is an HMAC of a normalised value: equal values meet, and it reveals nothing else.
 """
 
 from __future__ import annotations

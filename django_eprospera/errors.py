@@ -1,18 +1,18 @@
-"""What can go wrong, sorted by what the caller can do about it? No models, no network.
+"""The errors of the package, sorted by what the caller can do about them.
 
 EprosperaError
-├── ConfigurationError          a setting is missing or wrong: mend it
+├── ConfigurationError          a setting is missing or wrong: fix it
 ├── SealedValueError            a sealed value does not open: wrong key, tampering, moved to another row
 ├── UnsealableWrite             a sealed field was written in a way that cannot bind the value to its row
 ├── SealedLookupError           a sealed field was searched: use its blind index
 ├── ApiError                    a call to the provider failed (method, path template, status, request id)
-│   ├── ProviderUnavailable     slow, down, rate limiting or talking nonsense: try later
+│   ├── ProviderUnavailable     slow, down, rate limiting or sending invalid answers: try later
 │   │   ├── AnswerLost          the request may have reached the provider, its answer did not reach us
 │   │   └── MalformedAnswer     an answer that is not what the provider promises (docs/provider.md)
 │   ├── TokenRejected           the access token is missing, expired or revoked: refresh once, then sign in again
 │   ├── ScopeMissing            the person did not grant this: ask for consent
 │   ├── NotFound                not there, not shared, or no longer represented: the provider does not tell which
-│   ├── ClientRejected          the provider refuses our client id, secret or request: mend the settings
+│   ├── ClientRejected          the provider refuses our client ID, secret or request: fix the settings
 │   └── InvalidGrant            the provider's `invalid_grant`: the code or refresh token is good for nothing
 ├── TokenError                  no valid access token can be handed out now
 │   ├── RefreshBusy             someone else refreshes and did not finish in time: try again shortly
@@ -68,7 +68,7 @@ class EprosperaError(Exception):
 
 
 class ConfigurationError(EprosperaError):
-    """A setting is missing or wrong; the text names it and the mend."""
+    """A setting is missing or wrong; the text names it and the fix."""
 
 
 class SealedValueError(EprosperaError):

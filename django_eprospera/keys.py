@@ -1,4 +1,4 @@
-"""Where does the keyring come from? From the settings, when it is used; never at import."""
+"""The keyring of the settings, built when it is used and never at import."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def keyring() -> Keyring:
 
 
 def require_keys(setting: str, keys: tuple[Secret, ...]) -> None:
-    """Raise ConfigurationError, naming the setting and the mend, unless `keys` are Fernet keys and at least one."""
+    """Raise ConfigurationError, naming the setting and the fix, unless `keys` are Fernet keys and at least one."""
     try:
         Keyring(keys)
     except ValueError as error:

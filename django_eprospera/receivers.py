@@ -77,7 +77,7 @@ def remember_consent(instance: EntityConsent, *, raw: bool = False, **_: Any) ->
 
 @receiver(pre_delete, sender=Connection)
 def revoke_what_ends(instance: Connection, **_: Any) -> None:
-    """However a connection ends (disconnected, its user deleted), the provider is told that its tokens are."""
+    """However a connection ends (disconnected, its user deleted), its tokens are revoked at the provider."""
     queue_revocation(instance)
 
 

@@ -1,4 +1,4 @@
-"""Which scopes does e-Próspera know, and what does each one mean to a person? No models, no network.
+"""The scopes of e-Próspera, with labels for users.
 
 The nine scopes of the provider's discovery document. The labels are what a consent page or an account page may show.
 """

@@ -1,6 +1,6 @@
-"""What may the provider be asked? One method per resource, for one client at one provider. No models, no Django.
+"""Client for the provider's API: one method per resource, for one OAuth client. No Django.
 
-Can be used, and is tested, without a database. Which token is shown is the caller's affair.
+It needs no database. The caller chooses the access token.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where does the provider want to be asked? Its discovery document, checked, kept for an hour. No models, no Django."""
+"""The provider's discovery document, validated and cached for an hour. No Django."""
 
 from __future__ import annotations
 

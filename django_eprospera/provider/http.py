@@ -1,4 +1,4 @@
-"""How is the provider spoken to over HTTP, within bounds and without leaving a trace of what was said? No models, no Django.
+"""HTTP requests to the provider within limits of time and size, without secrets in errors and logs. No Django.
 
 Redirects are not followed, cookies not kept, compressed answers not read, POST never repeated. `HTTPS_PROXY` and `NO_PROXY`
 of the environment are honoured for https, never for loopback.

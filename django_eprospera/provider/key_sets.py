@@ -1,7 +1,7 @@
-"""Which keys does the provider sign with, and when are they fetched again? Kept per process. No models, no Django.
+"""The provider's signing keys, cached per process. No Django.
 
-Keys rotate without notice, so a token under an unknown key sends us back to the key set; a provider, or somebody in its
-place, that makes up a new key each time must not make us ask each time.
+Keys rotate without notice, so an unknown key ID makes the set be fetched again. The number of such requests is limited, because
+a forged token can name a new key ID each time.
 """
 
 from __future__ import annotations

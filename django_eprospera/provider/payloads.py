@@ -1,4 +1,4 @@
-"""What does the provider say, in the shape of Python? Frozen facts read from JSON. No models, no network, no Django.
+"""Typed answers of the provider: frozen dataclasses read from JSON. No Django.
 
 Tolerant of every form in docs/provider.md#variants: either form of dates, long words for sex, numbers for versions,
 absent keys for nulls. Every reader raises MalformedAnswer and nothing else. The facts are a person's data: their `repr`

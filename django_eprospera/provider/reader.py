@@ -1,4 +1,4 @@
-"""How is one JSON value read field by field, so that nothing surprising gets in? No models, no network, no Django.
+"""Reader of one JSON object, field by field, that accepts only the expected types and sizes. No Django.
 
 Unknown fields are ignored; an absent field and null are the same. A wrong type, a text that is too long or not well
 formed raises MalformedAnswer, which names the field by its path and never quotes the value.

@@ -1,4 +1,4 @@
-"""What does a refusal of the provider mean? Status and envelope in, one of our errors out. No models, no network, no Django.
+"""Mapping of the provider's error responses to this package's errors. No Django.
 
 The provider's `error` is sometimes a code and sometimes a sentence, and might one day quote what we sent: only words known
 here get into our errors.

@@ -1,7 +1,7 @@
-"""How does a traceback stay useful without showing what the code held? No models, no network.
+"""Removal of local variables from tracebacks, so that error reports contain no secret.
 
 With DEBUG on, Django's error page prints the local variables of every frame, and so do error trackers: tokens, client
-secrets and a person's data among them. A frame can forget its variables and still say file and line.
+secrets and a person's data among them. A cleared frame still has file and line.
 """
 
 from __future__ import annotations

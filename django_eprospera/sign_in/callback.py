@@ -1,4 +1,4 @@
-"""What did the browser bring back from the provider? Its parameters, read once and within bounds. No models, no network."""
+"""The parameters of the authorization response, read once and within limits."""
 
 from __future__ import annotations
 

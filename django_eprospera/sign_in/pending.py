@@ -112,7 +112,7 @@ def seal_partial(instance: Any, **_: Any) -> None:
 
 
 def restore_partial(instance: Any, **_: Any) -> None:
-    """After saving: whoever holds the instance goes on working with it."""
+    """After saving: restore the data, because the caller goes on working with the instance."""
     if opened := instance.__dict__.pop("_eprospera_open", None):
         instance.data = opened
 

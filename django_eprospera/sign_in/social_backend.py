@@ -1,4 +1,4 @@
-"""What does python-social-auth ask of a backend, and what may its settings not decide here? No views, no pipeline.
+"""Base class of the backend: the overridden methods of python-social-auth that do not sign anybody in.
 
 Its settings hold for all providers of a site. Those that would loosen what we promise (another key than `sub`, tokens in
 `extra_data`, addresses that nobody verified) are not read.
@@ -44,7 +44,7 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         return user if user is not None and user.is_active else None
 
     def get_or_create_state(self) -> str:
-        """A new state. The oldest of this browser's pending sign-ins make room, and some forgotten ones of others go."""
+        """Return a new state. Drops the oldest of this browser's pending sign-ins, and some abandoned ones of others go."""
         prune_states()
         index = self.strategy.session_get(STATE_INDEX)
         pending = sorted(index.items(), key=lambda item: item[1]) if isinstance(index, dict) else []

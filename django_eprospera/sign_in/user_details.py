@@ -1,4 +1,4 @@
-"""What of a person is copied to Django's user model, in plain text? Only what EPROSPERA_USER_FIELDS names. No network.
+"""The details that are copied to Django's user model, in plain text: those that EPROSPERA_USER_FIELDS names.
 
 The e-mail address is copied when the account is made and not changed afterwards: sites send passwords to it. Names follow the
 provider at every sign-in. A username is never made of a person's data.
