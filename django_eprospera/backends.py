@@ -50,6 +50,10 @@ __all__ = ["EprosperaOpenIdConnect"]
 _STEP: Final = "django_eprospera.pipeline.store_connection"
 # An e-mail address never joins an identity to an account, whatever a site's pipeline does for other providers.
 _DROPPED_STEPS: Final = frozenset({"social_core.pipeline.social_auth.associate_by_email"})
+# Anybody can begin a sign-in, so that it must not hold a worker for long when the provider does not answer: seconds for the
+# one request that fetches the discovery document, and seconds after its start in which others wait for it.
+_BEGIN_DEADLINE: Final = 5.0
+_BEGIN_PATIENCE: Final = 1.0
 _PROMPTS: Final = frozenset({"login", "consent"})
 
 
@@ -92,7 +96,8 @@ class EprosperaOpenIdConnect(SocialBackend):
         if paused := self.strategy.session_get(PARTIAL_TOKEN_SESSION_NAME):
             # Else the answer to this sign-in would resume that earlier one.
             self.strategy.clean_partial_pipeline(paused)
-        endpoint = Deadline().client().discovery().authorization_endpoint
+        deadline = Deadline(min(_BEGIN_DEADLINE, conf.EPROSPERA_DEADLINE))
+        endpoint = deadline.client().discovery(patience=_BEGIN_PATIENCE).authorization_endpoint
         state = self.get_or_create_state()
         self.keep_for_state(state, self._pending.seal(state))
         return HttpResponseRedirect(self._authorization_url(endpoint, state, self._pending))

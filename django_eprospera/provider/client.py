@@ -73,9 +73,14 @@ class Client:
         return self._base_url
 
     @forget_locals
-    def discovery(self) -> Discovery:
-        """The provider's endpoints, kept for an hour per process."""
-        return discover(self._base_url, limits=self._limits, retries=self._retries, session=self._session)
+    def discovery(self, *, patience: float | None = None) -> Discovery:
+        """Return the provider's endpoints, fetched at most once an hour per process.
+
+        `patience` is how many seconds to wait while another thread fetches them. Raises ProviderUnavailable.
+        """
+        return discover(
+            self._base_url, limits=self._limits, retries=self._retries, session=self._session, patience=patience
+        )
 
     @forget_locals
     def jwks(self) -> tuple[dict[str, Any], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django_eprospera.errors import MalformedAnswer
 from django_eprospera.provider.http import Limits, Retries, get_with_retries, is_loopback
 from django_eprospera.provider.reader import Reader
+from django_eprospera.provider.shared import Shared
 
 if TYPE_CHECKING:
     import requests
@@ -21,8 +22,8 @@ _LIFETIME: Final = 3600.0
 _MOST: Final = 16
 _MAX_URL: Final = 1000
 
-# By base URL: when it was fetched, and what it said. Single reads and writes of a dict need no lock.
-_known: dict[str, tuple[float, Discovery]] = {}
+# By process and base URL: a forked child must not wait for a fetch of its parent's. `setdefault` of a dict needs no lock.
+_known: dict[tuple[int, str], Shared[Discovery]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,14 @@ class Discovery:
 
     @classmethod
     def from_json(cls, value: Any, base_url: str) -> Discovery:
-        """Raises MalformedAnswer when the document names another issuer or an endpoint that is not https.
+        """Return the document. Raises MalformedAnswer when it names another issuer or an endpoint that is not https.
 
-        Plain http is taken on loopback when `base_url` is so itself. Older documents name no revocation endpoint; it has
-        its published place then (docs/provider.md#endpoints).
+        Plain http is accepted on loopback when `base_url` itself is http. Older documents name no revocation endpoint: then
+        the published one is used (docs/provider.md#endpoints).
         """
         reader = Reader(value, "Discovery")
         if reader.required_text("issuer") != base_url:
-            raise MalformedAnswer("read", "Discovery", "wrong_issuer", advice="It has to equal EPROSPERA_BASE_URL.")
+            raise MalformedAnswer("read", "Discovery", "wrong_issuer", advice="It must equal EPROSPERA_BASE_URL.")
         plain = base_url.startswith("http:")
         endpoints = {
             name: reader.required_text(name, _MAX_URL)
@@ -59,7 +60,7 @@ class Discovery:
         )
         for name, url in endpoints.items():
             if not is_secure_url(url, allow_http_loopback=plain):
-                raise MalformedAnswer("read", "Discovery", "bad_url", advice=f"{name} has to be an https URL.")
+                raise MalformedAnswer("read", "Discovery", "bad_url", advice=f"{name} must be an https URL.")
         return cls(
             issuer=base_url,
             **endpoints,
@@ -72,35 +73,45 @@ class Discovery:
 
 
 def discover(
-    base_url: str, *, limits: Limits, retries: Retries | None = None, session: requests.Session | None = None
+    base_url: str,
+    *,
+    limits: Limits,
+    retries: Retries | None = None,
+    session: requests.Session | None = None,
+    patience: float | None = None,
 ) -> Discovery:
-    """The discovery document of `base_url`, at most an hour old. A failure is not remembered. Raises as `call` does."""
-    known = _known.get(base_url)
-    if known is not None and time.monotonic() - known[0] < _LIFETIME:
-        return known[1]
+    """Return the discovery document of `base_url`, at most an hour old.
+
+    One thread fetches it for all. Others wait for `patience` seconds (by default as long as the deadline) for the first one.
+    A failure is remembered for some seconds. Raises ProviderUnavailable (AnswerLost and MalformedAnswer among its subclasses).
+    """
+    key = os.getpid(), base_url
+    if key not in _known and len(_known) >= _MOST:
+        _known.clear()
+    shared = _known.setdefault(key, Shared(_LIFETIME))
+    return shared.get(
+        lambda: _fetch(base_url, limits, retries, session), patience=limits.deadline if patience is None else patience
+    )
+
+
+def _fetch(base_url: str, limits: Limits, retries: Retries | None, session: requests.Session | None) -> Discovery:
     answer = get_with_retries(base_url + _PATH, limits=limits, path_template=_PATH, retries=retries, session=session)
     if answer.status != 200:
         raise answer.malformed(f"http_{answer.status}", "Check EPROSPERA_BASE_URL.")
-    wrong: MalformedAnswer
     try:
-        document = Discovery.from_json(answer.json(), base_url)
+        return Discovery.from_json(answer.json(), base_url)
     except MalformedAnswer as error:
         wrong = answer.malformed(error.code, error.advice)
-    else:
-        if len(_known) >= _MOST:
-            _known.clear()
-        _known[base_url] = (time.monotonic(), document)
-        return document
     raise wrong
 
 
 def forget_discovered() -> None:
-    """Ask again at the next call: for tests, and after the provider moved."""
+    """Fetch it again at the next call: for tests, and after the provider moved."""
     _known.clear()
 
 
 def is_secure_url(url: str, *, allow_http_loopback: bool) -> bool:
-    """An absolute https URL without name, password or fragment; http on loopback where that is allowed."""
+    """Return whether `url` is an https URL without user name, password and fragment, or http on loopback if allowed."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

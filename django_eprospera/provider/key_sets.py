@@ -6,6 +6,7 @@ a forged token can name a new key ID each time.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import jwt
 
 from django_eprospera.provider.id_token import signing_keys
+from django_eprospera.provider.shared import Shared
 
 if TYPE_CHECKING:
     from django_eprospera.provider.client import Client
@@ -23,6 +25,8 @@ __all__ = ["Keys", "forget_keys", "known_keys", "newer_keys"]
 Keys = tuple[tuple[str | None, jwt.PyJWK], ...]
 
 _LIFETIME: Final = 3600.0
+# Seconds for which another thread's fetch is waited for: as long as a fetch may take.
+_PATIENCE: Final = 30.0
 # Fetches that unknown keys may cause in a row, and the seconds after which one more is allowed.
 _BURST: Final = 5
 _PAUSE: Final = 10.0
@@ -32,41 +36,38 @@ _PAUSE: Final = 10.0
 class _KeySet:
     """The key set of one provider. `credit` is how many unknown keys may still cause a fetch."""
 
-    keys: Keys = ()
-    fetched_at: float = float("-inf")
+    keys: Shared[Keys] = field(default_factory=lambda: Shared(_LIFETIME))
     credit: float = float(_BURST)
     credited_at: float = field(default_factory=time.monotonic)
 
 
 _lock = threading.Lock()
-_sets: dict[str, _KeySet] = {}
+_sets: dict[
+    tuple[int, str], _KeySet
+] = {}  # by process (a forked child must not wait for a fetch of its parent's) and URL
 
 
 def known_keys(client: Client) -> Keys:
-    """The provider's signing keys, at most an hour old. Raises ProviderUnavailable."""
-    with _lock:
-        kept = _sets.setdefault(client.base_url, _KeySet())
-    if time.monotonic() - kept.fetched_at < _LIFETIME:
-        return kept.keys
-    return _fetch(client, kept)
+    """Return the provider's signing keys, at most an hour old. Raises ProviderUnavailable."""
+    return _set_of(client).keys.get(lambda: signing_keys(client.jwks()), patience=_PATIENCE)
 
 
 def newer_keys(client: Client, than: Keys) -> Keys:
-    """The key set as it is now, for a token under a key that is not in `than`; empty when asked for too often.
+    """Return the key set as it is now, for a token under a key that is not in `than`; empty when asked for too often.
 
     Raises ProviderUnavailable.
     """
+    kept = _set_of(client)
     with _lock:
-        kept = _sets.setdefault(client.base_url, _KeySet())
-        if kept.keys is not than:
-            return kept.keys  # somebody else has just fetched it
+        if kept.keys.value is not None and kept.keys.value is not than:
+            return kept.keys.value  # another thread has just fetched it
         now = time.monotonic()
         kept.credit = min(kept.credit + (now - kept.credited_at) / _PAUSE, _BURST)
         kept.credited_at = now
         if kept.credit < 1:
             return ()
         kept.credit -= 1
-    return _fetch(client, kept)
+    return kept.keys.get(lambda: signing_keys(client.jwks()), patience=_PATIENCE, than=than)
 
 
 def forget_keys() -> None:
@@ -75,8 +76,6 @@ def forget_keys() -> None:
         _sets.clear()
 
 
-def _fetch(client: Client, kept: _KeySet) -> Keys:
-    keys = signing_keys(client.jwks())  # outside of the lock: nobody waits for somebody else's fetch
+def _set_of(client: Client) -> _KeySet:
     with _lock:
-        kept.keys, kept.fetched_at = keys, time.monotonic()
-    return keys
+        return _sets.setdefault((os.getpid(), client.base_url), _KeySet())

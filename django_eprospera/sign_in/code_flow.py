@@ -33,8 +33,8 @@ _MAX_AGE: Final = 600.0
 class Deadline:
     """What is left of EPROSPERA_DEADLINE for everything that one request asks the provider."""
 
-    def __init__(self) -> None:
-        self._ends = time.monotonic() + conf.EPROSPERA_DEADLINE
+    def __init__(self, seconds: float | None = None) -> None:
+        self._ends = time.monotonic() + (conf.EPROSPERA_DEADLINE if seconds is None else seconds)
 
     def client(self) -> Client:
         """Return a client that keeps to it. Raises ConfigurationError when its id or secret is not set."""

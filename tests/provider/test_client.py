@@ -24,7 +24,7 @@ from django_eprospera.errors import (
 )
 from django_eprospera.provider import grants
 from django_eprospera.provider.client import Client
-from django_eprospera.provider.discovery import Discovery
+from django_eprospera.provider.discovery import Discovery, forget_discovered
 from django_eprospera.provider.http import Limits, Retries
 from tests import peers
 from tests.peers import Peer, answers, free_port, response, routes
@@ -234,12 +234,15 @@ class TestDiscovery:
             assert first.issuer == provider.url
             assert len(provider.requests) == 1
 
-    def test_a_failure_is_not_remembered(self):
+    def test_a_failure_is_remembered_for_a_moment(self):
         waiting = [response(200, b"<html>")]
         with Provider() as provider:
             good = provider._discovery
             provider.table["/.well-known/openid-configuration"] = lambda request: waiting.pop() if waiting else good
-            assert error_of(client_of(provider.url).discovery).code == "not_json"
+            for _ in range(3):
+                assert error_of(client_of(provider.url).discovery).code == "not_json"
+            assert len(provider.requests) == 1
+            forget_discovered()
             assert client_of(provider.url).discovery().issuer == provider.url
 
     @pytest.mark.parametrize(
