@@ -12,8 +12,7 @@ import shlex
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
@@ -23,8 +22,9 @@ from oauthlib.common import add_params_to_uri
 
 from django_eprospera import scopes
 from django_eprospera.sandbox import state
+from django_eprospera.sandbox.clients import ENTITY_SCOPES, allowed_scopes
 from django_eprospera.sandbox.endpoint import endpoint
-from django_eprospera.sandbox.grants import create
+from django_eprospera.sandbox.grants import create, issue_code
 from django_eprospera.sandbox.models import Account, Application, Consent
 from django_eprospera.sandbox.personas import PERSONAS
 from django_eprospera.sandbox.validators import core
@@ -40,7 +40,6 @@ __all__ = [
     "signed_in",
 ]
 
-ENTITY_SCOPES = frozenset({scopes.ENTITY_READ, scopes.ENTITY_DOCUMENTS_READ})
 RESPONSE_MODES = ("query", "fragment", "form_post")
 _REQUIRED = ("response_type", "client_id", "redirect_uri", "scope", "state")
 
@@ -141,7 +140,7 @@ def check(request: HttpRequest) -> AuthorizationRequest:
         description = error.description or "The request is not valid"
         if error.error == "invalid_scope":
             description = "Scopes that are not allowed for this client: " + " ".join(
-                scope for scope in query["scope"].split() if scope not in state.options().allowed_scopes
+                scope for scope in query["scope"].split() if scope not in allowed_scopes(query["client_id"])
             )
         raise AuthorizationError(error.error, description, to_client=True) from problem
     return AuthorizationRequest(query, tuple(asked))
@@ -237,29 +236,12 @@ def _hints_at_other_account(query: QueryDict, account: Account) -> bool:
 def allow(request: HttpRequest, asked: AuthorizationRequest, account: Account, entities: list[str]) -> HttpResponse:
     """Create a grant that shares `entities`, if an entity scope is requested, and return the response with its code."""
     application = Application.objects.get(client_id=asked.query["client_id"])
-    credentials: dict[str, Any] = {
-        name: asked.query.get(name)
-        for name in (
-            "client_id",
-            "redirect_uri",
-            "response_type",
-            "state",
-            "nonce",
-            "code_challenge",
-            "code_challenge_method",
-        )
-    }
-    # `_deliver` applies the requested response mode.
-    credentials["response_mode"] = "query"
-    request.user = account  # type: ignore[assignment]  # django-oauth-toolkit reads the user from here
+    authenticated = datetime.fromtimestamp(request.session["auth_time"], UTC)
     with state.write_lock, transaction.atomic():
-        credentials["consent"] = create(
-            account, application, " ".join(asked.scopes), entities if asked.wants_entities else [],
-            datetime.fromtimestamp(request.session["auth_time"], UTC),
-        )  # fmt: skip
-        location, *_ = core().create_authorization_response(request, list(asked.scopes), credentials, allow=True)
-    # The registered URI may have a query with a code of its own; oauthlib adds its code after it.
-    return _deliver(request, {"code": dict(parse_qsl(urlsplit(location).query))["code"]})
+        shared = entities if asked.wants_entities else []
+        consent = create(account, application, " ".join(asked.scopes), shared, authenticated)
+        code = issue_code(consent, _plain(asked.query))
+    return _deliver(request, {"code": code})
 
 
 def deny(request: HttpRequest) -> HttpResponse:

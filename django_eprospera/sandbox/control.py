@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from django_eprospera.sandbox import facts, faults, grants, state, tamper
-from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, RefreshToken
+from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, DeviceCode, RefreshToken
 from django_eprospera.sandbox.personas import PERSONAS
 from django_eprospera.scopes import ENTITY_DOCUMENTS_READ, ENTITY_READ
 
@@ -202,7 +202,7 @@ def _mint(body: _Body) -> _Body:
 
 def _reset(_body: _Body) -> _Body:
     """Delete all grants, changes, faults and tampering, and reset counters and switches. Keeps the keys."""
-    models: tuple[Any, ...] = (AccessToken, RefreshToken, Code, Consent)
+    models: tuple[Any, ...] = (AccessToken, RefreshToken, Code, DeviceCode, Consent)
     for model in models:
         model.objects.all().delete()
     Account.objects.update(changes={}, ended_entities=[])

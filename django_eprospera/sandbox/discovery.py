@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 
 from django_eprospera.sandbox import state, tamper
+from django_eprospera.sandbox.clients import DEVICE_CODE
 from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.grants import key_ring
 from django_eprospera.scopes import LABELS
@@ -31,7 +32,7 @@ def configuration(_request: HttpRequest) -> JsonResponse:
         "service_documentation": f"{issuer}/",
         "scopes_supported": list(LABELS),
         "response_types_supported": ["code"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": ["authorization_code", "refresh_token", DEVICE_CODE],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],

@@ -26,12 +26,13 @@ from django_eprospera.sandbox.models import (
     RefreshToken,
     checksum,
 )
+from django_eprospera.sandbox.options import CLI_CLIENT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "API_AUDIENCE", "create", "end", "ensure_rows", "key_ring", "mint", "new_access_token", "new_refresh_token",
+    "API_AUDIENCE", "create", "end", "ensure_rows", "issue_code", "key_ring", "mint", "new_access_token", "new_refresh_token",
     "refresh_token_end",
 ]  # fmt: skip
 
@@ -71,10 +72,10 @@ def refresh_token_end(consent: Consent) -> datetime:
 
 
 def ensure_rows(account_subs: Iterable[str]) -> None:
-    """Create or update the client and the accounts. Deletes other clients."""
+    """Create or update the two clients and the accounts. Deletes other clients."""
     given = state.options()
     # A data directory may have an earlier client, which is deleted with its grants.
-    Application.objects.exclude(client_id=given.client_id).delete()
+    Application.objects.exclude(client_id__in=[given.client_id, CLI_CLIENT_ID]).delete()
     Application.objects.update_or_create(
         client_id=given.client_id,
         defaults={
@@ -88,6 +89,17 @@ def ensure_rows(account_subs: Iterable[str]) -> None:
             "name": given.client_id,
         },
     )
+    Application.objects.update_or_create(
+        client_id=CLI_CLIENT_ID,
+        defaults={
+            "client_type": Application.CLIENT_PUBLIC,
+            "authorization_grant_type": Application.GRANT_DEVICE_CODE,
+            "client_secret": "",
+            "hash_client_secret": False,
+            "algorithm": Application.RS256_ALGORITHM,
+            "name": CLI_CLIENT_ID,
+        },
+    )
     Account.objects.bulk_create([Account(sub=sub) for sub in account_subs], ignore_conflicts=True)
 
 
@@ -98,6 +110,18 @@ def create(
     return Consent.objects.create(
         account=account, application=application, scope=scope, entities=entities, authenticated=authenticated
     )
+
+
+def issue_code(consent: Consent, query: Mapping[str, str]) -> str:
+    """Return a new authorization code for a grant and the authorization request that asked for it."""
+    code = secrets.token_urlsafe(24)
+    Code.objects.create(
+        application=consent.application, user=consent.account, consent=consent, scope=consent.scope, code=code,
+        expires=timezone.now() + timedelta(seconds=state.switches().code_seconds), redirect_uri=query["redirect_uri"],
+        code_challenge=query.get("code_challenge", ""), code_challenge_method=query.get("code_challenge_method", ""),
+        nonce=query.get("nonce", ""),
+    )  # fmt: skip
+    return code
 
 
 def end(consents: Iterable[Consent]) -> int:

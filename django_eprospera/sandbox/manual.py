@@ -18,6 +18,7 @@ ENDPOINTS: Final[list[tuple[str, _StrPromise]]] = [
     ("GET /api/oauth/.well-known/jwks.json", _NONE),
     ("GET /api/oauth/authorize", _BROWSER),
     ("POST /api/oauth/token", _CLIENT),
+    ("POST /api/oauth/device_authorization", _("client eprospera-cli")),
     ("POST /api/oauth/revoke", _CLIENT),
     ("POST /api/oauth/introspect", _CLIENT),
     ("GET, POST /api/oauth/userinfo", _TOKEN),

@@ -11,9 +11,27 @@ from typing import Any, ClassVar
 
 from django.apps import apps
 from django.db import connection, models
-from oauth2_provider.models import AbstractAccessToken, AbstractGrant, AbstractRefreshToken, Application
+from oauth2_provider.models import (
+    AbstractAccessToken,
+    AbstractDeviceGrant,
+    AbstractGrant,
+    AbstractRefreshToken,
+    Application,
+)
 
-__all__ = ["AccessToken", "Account", "Application", "Code", "Consent", "RefreshToken", "checksum", "schema"]
+from django_eprospera.sandbox import state
+
+__all__ = [
+    "AccessToken",
+    "Account",
+    "Application",
+    "Code",
+    "Consent",
+    "DeviceCode",
+    "RefreshToken",
+    "checksum",
+    "schema",
+]
 
 
 def checksum(token: str) -> str:
@@ -80,6 +98,18 @@ class RefreshToken(AbstractRefreshToken):  # type: ignore[misc]
 
     consent = models.ForeignKey(Consent, models.CASCADE)
     expires = models.DateTimeField()
+
+
+def _interval() -> int:
+    return state.switches().device_interval
+
+
+class DeviceCode(AbstractDeviceGrant):  # type: ignore[misc]
+    """Device code and user code of one sign-in on a device, with the grant once it is approved. Deleted with its use."""
+
+    consent = models.ForeignKey(Consent, models.CASCADE, null=True)
+    interval = models.IntegerField(default=_interval)
+    polled = models.DateTimeField(null=True)
 
 
 def schema() -> str:

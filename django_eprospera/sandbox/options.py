@@ -13,6 +13,7 @@ from typing import Any, Final
 from django_eprospera.scopes import LABELS
 
 __all__ = [
+    "CLI_CLIENT_ID",
     "DEFAULT_CLIENT_ID",
     "DEFAULT_CLIENT_SECRET",
     "DEFAULT_REDIRECT_URIS",
@@ -25,6 +26,8 @@ __all__ = [
 DEFAULT_CLIENT_ID: Final = "sandbox-client"
 # Public on purpose: it is valid only for a sandbox that was started without --client-secret.
 DEFAULT_CLIENT_SECRET: Final = "sandbox-secret"  # noqa: S105
+# The public client of the provider's command line tool.
+CLI_CLIENT_ID: Final = "eprospera-cli"
 # `runserver` prints 127.0.0.1, README uses localhost.
 DEFAULT_REDIRECT_URIS: Final = tuple(f"http://{host}:8000/complete/eprospera/" for host in ("localhost", "127.0.0.1"))
 
@@ -54,6 +57,8 @@ class Switches:
         "reject",
     )
     code_seconds: int = _switch(60, _("lifetime of an authorization code"))
+    device_code_seconds: int = _switch(900, _("lifetime of a device code"))
+    device_interval: int = _switch(5, _("seconds between two polls for a device code"))
     id_token_seconds: int = _switch(3600, _("lifetime of an ID token"))
     id_token_profile: str = _switch(
         "claims", _("whether ID tokens contain the profile and e-mail claims of their scopes"), "claims", "none"
@@ -154,6 +159,8 @@ def parse(arguments: list[str]) -> Options:
     given = parser.parse_args(arguments)
     if not 0 <= given.port <= 65535:
         parser.error(f"argument --port: must be 1 to 65535, or 0 for any free port, not {given.port}")
+    if given.client_id == CLI_CLIENT_ID:
+        parser.error(f"argument --client-id: {CLI_CLIENT_ID} is registered already, without a secret")
     for uri in given.redirect_uri or []:
         if "://" not in uri or "#" in uri or any(c.isspace() for c in uri):
             parser.error(f"argument --redirect-uri: must be an absolute URI without fragment, not {uri!r}")

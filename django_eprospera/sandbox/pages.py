@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
@@ -13,13 +13,21 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from django_eprospera.sandbox import facts, manual, state
 from django_eprospera.sandbox.authorize import AuthorizationError, allow, check, deny, error_response, signed_in
+from django_eprospera.sandbox.clients import ALL_LABELS, ENTITY_SCOPES
 from django_eprospera.sandbox.files import picture_url
-from django_eprospera.sandbox.models import Account
 from django_eprospera.sandbox.options import Switches
 from django_eprospera.sandbox.personas import PERSONAS, Persona
 from django_eprospera.scopes import LABELS
 
-__all__ = ["bad_request", "consent", "csrf_failure", "index", "not_found", "server_error", "sign_in"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django_eprospera.sandbox.models import Account
+
+__all__ = [
+    "answered", "bad_request", "consent", "csrf_failure", "index", "not_found", "render_consent", "render_sign_in", "selected",
+    "server_error", "sign_in", "start_session",
+]  # fmt: skip
 
 
 def _card(persona: Persona) -> dict[str, Any]:
@@ -62,26 +70,32 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         asked = check(request)
     except AuthorizationError as error:
         return error_response(request, error)
-    if request.method == "POST":
-        account = (
-            Account.objects.filter(pk=request.POST.get("sub", "")).first()
-            if request.POST.get("sub") in PERSONAS
-            else None
-        )
-        if account is not None:
-            request.session.cycle_key()
-            request.session["sub"], request.session["auth_time"] = str(account.pk), int(time.time())
-            query = request.GET.copy()
-            query.pop("login_hint", None)
-            return HttpResponseRedirect(f"/api/oauth/authorize?{query.urlencode()}", status=303)
-    hint = asked.query.get("login_hint", "")
+    if request.method == "POST" and start_session(request):
+        query = request.GET.copy()
+        query.pop("login_hint", None)
+        return HttpResponseRedirect(f"/api/oauth/authorize?{query.urlencode()}", status=303)
+    return render_sign_in(request, str(asked.query["client_id"]), str(asked.query.get("login_hint", "")))
+
+
+def start_session(request: HttpRequest) -> bool:
+    """Sign in the persona that was chosen on the sign-in page. Return whether there is such a persona."""
+    sub = request.POST.get("sub", "")
+    if sub not in PERSONAS:
+        return False
+    request.session.cycle_key()
+    request.session["sub"], request.session["auth_time"] = sub, int(time.time())
+    return True
+
+
+def render_sign_in(request: HttpRequest, client_id: str, hint: str = "") -> HttpResponse:
+    """Render the sign-in page, with the persona of `hint` first."""
     cards = [_card(persona) for persona in PERSONAS.values()]
     # The hinted persona first; the others keep their order.
     cards.sort(key=lambda card: hint not in (card["sub"], card["email"]))
     return render(
         request,
         "eprospera_sandbox/sign_in.html",
-        {"client": asked.query["client_id"], "cards": cards, "hint": hint, "nothing_chosen": request.method == "POST"},
+        {"client": client_id, "cards": cards, "hint": hint, "nothing_chosen": request.method == "POST"},
     )
 
 
@@ -95,26 +109,49 @@ def consent(request: HttpRequest) -> HttpResponse:
     account = signed_in(request)
     if account is None:
         return HttpResponseRedirect(f"/api/oauth/authorize?{request.GET.urlencode()}", status=303)
-    represented = facts.represented(account)
-    # Another tab may have signed in another persona since the page was rendered: then it is shown again, for that one.
-    changed = request.method == "POST" and request.POST.get("account") != str(account.pk)
-    if request.method == "POST" and not changed:
+    if answered(request, account):
         if request.POST.get("answer") == "allow":
-            selected = [entity for entity in represented if entity in request.POST.getlist("entity")]
-            return allow(request, asked, account, selected)
+            return allow(request, asked, account, selected(request, account))
         return deny(request)
+    host, sign_in_url = asked.redirect_uri.split("/")[2], f"/sign-in?{request.GET.urlencode()}"
+    return render_consent(request, account, str(asked.query["client_id"]), asked.scopes, sign_in_url, host)
+
+
+def answered(request: HttpRequest, account: Account) -> bool:
+    """Return whether the consent form was sent for this persona.
+
+    Another tab may have signed in another one since the page was rendered: then it is rendered again, for that one.
+    """
+    return request.method == "POST" and request.POST.get("account") == str(account.pk)
+
+
+def selected(request: HttpRequest, account: Account) -> list[str]:
+    """Return the companies that were selected on the consent page and are represented."""
+    return [entity for entity in facts.represented(account) if entity in request.POST.getlist("entity")]
+
+
+def render_consent(
+    request: HttpRequest,
+    account: Account,
+    client_id: str,
+    scopes: Iterable[str],
+    sign_in_url: str,
+    client_host: str = "",
+) -> HttpResponse:
+    """Render the consent page. `client_host` is where the answer leads, empty if it leads nowhere."""
+    asked = set(scopes)
     return render(
         request,
         "eprospera_sandbox/consent.html",
         {
-            "client": asked.query["client_id"],
-            "client_host": asked.redirect_uri.split("/")[2],
+            "client": client_id,
+            "client_host": client_host,
             "card": _card(facts.persona_of(account)),
-            "labels": [LABELS[scope] for scope in LABELS if scope in asked.scopes],
-            "wants_entities": asked.wants_entities,
-            "companies": [facts.company(entity, brief=True) for entity in represented],
-            "query": request.GET.urlencode(),
-            "changed": changed,
+            "labels": [label for scope, label in ALL_LABELS.items() if scope in asked],
+            "wants_entities": bool(ENTITY_SCOPES & asked),
+            "companies": [facts.company(entity, brief=True) for entity in facts.represented(account)],
+            "sign_in_url": sign_in_url,
+            "changed": request.method == "POST",
         },
     )
 

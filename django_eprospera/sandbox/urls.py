@@ -7,7 +7,7 @@ from pathlib import Path
 from django.urls import path
 from django.views.static import serve
 
-from django_eprospera.sandbox import authorize, control, discovery, files, me, pages, token_views
+from django_eprospera.sandbox import authorize, control, device, discovery, files, me, pages, token_views
 
 _STATIC = Path(__file__).parent / "static" / "eprospera_sandbox"
 
@@ -22,7 +22,7 @@ urlpatterns = [
     path("api/oauth/userinfo", me.userinfo),
     path("api/oauth/revoke", token_views.revoke),
     path("api/oauth/introspect", token_views.introspect),
-    path("api/oauth/device_authorization", token_views.device),
+    path("api/oauth/device_authorization", device.authorization),
     path("api/v1/me/natural-person", me.natural_person),
     path("api/v1/me/natural-person/residency", me.residency),
     path("api/v1/me/natural-person/id-verification", me.id_verification),
@@ -34,6 +34,9 @@ urlpatterns = [
     path("", pages.index, name="index"),
     path("sign-in", pages.sign_in, name="sign-in"),
     path("consent", pages.consent, name="consent"),
+    path("device", device.enter_code, name="device"),
+    path("device/sign-in", device.sign_in),
+    path("device/consent", device.consent),
     path("pictures/<str:sub>.jpg", files.picture),
     path("files/<str:kind>/<str:name>", files.file),
     path("static/<str:path>", serve, {"document_root": _STATIC}, name="static"),

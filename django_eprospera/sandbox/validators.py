@@ -15,16 +15,19 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import jwt
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 from oauth2_provider.oauth2_backends import OAuthLibCore, get_oauthlib_core
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749 import errors
+from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from django_eprospera.sandbox import facts, state
+from django_eprospera.sandbox.clients import DEVICE_CODE, allowed_scopes
 from django_eprospera.sandbox.grants import end, key_ring, refresh_token_end
-from django_eprospera.sandbox.models import AccessToken, Code, Consent, RefreshToken, checksum
+from django_eprospera.sandbox.models import AccessToken, Code, Consent, DeviceCode, RefreshToken, checksum
 from django_eprospera.sandbox.tamper import signed_id_token
+from django_eprospera.scopes import OFFLINE_ACCESS, OPENID
 
 __all__ = ["Validator", "core"]
 
@@ -40,13 +43,6 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
 
     # Clients
 
-    def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
-        return constant_time_compare(provided_secret, stored_secret)
-
-    def client_authentication_required(self, request: Any, *_args: Any, **_kwargs: Any) -> bool:
-        """Return True: the provider registers confidential clients only."""
-        return True
-
     def validate_redirect_uri(
         self, client_id: str, redirect_uri: str, request: Any, *_args: Any, **_kwargs: Any
     ) -> bool:
@@ -57,7 +53,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         self, client_id: str, scopes: list[str], client: Any, request: Any, *_args: Any, **_kwargs: Any
     ) -> bool:
         """Return whether the client is registered with all these scopes."""
-        return set(scopes) <= set(state.options().allowed_scopes)
+        return set(scopes) <= set(allowed_scopes(client.client_id))
 
     def validate_silent_login(self, request: Any) -> bool:
         """Return True: the authorize view has checked prompt=none with the session."""
@@ -72,15 +68,6 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         return state.switches().require_pkce == "yes"
 
     # Codes
-
-    def _create_authorization_code(self, request: Any, code: dict[str, str], expires: Any = None) -> Code:
-        made: Code = Code.objects.create(
-            application=request.client, user=request.user, code=code["code"],
-            expires=timezone.now() + timedelta(seconds=state.switches().code_seconds), redirect_uri=request.redirect_uri,
-            scope=" ".join(request.scopes), code_challenge=request.code_challenge or "",
-            code_challenge_method=request.code_challenge_method or "", nonce=request.nonce or "", consent=request.consent,
-        )  # fmt: skip
-        return made
 
     def validate_code(self, client_id: str, code: str, client: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
         """Return whether an unused code belongs to this client, redirect URI and PKCE verifier. Reuse ends the grant."""
@@ -132,13 +119,21 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         scope: str = request.consent.scope
         return scope
 
-    def _save_bearer_token(self, token: dict[str, Any], request: Any, *_args: Any, **_kwargs: Any) -> None:
+    def save_bearer_token(self, token: dict[str, Any], request: Any, *_args: Any, **_kwargs: Any) -> None:
+        """Store the checksums of new tokens. Without the scope offline_access, remove the refresh token from the response."""
+        if request.grant_type == DEVICE_CODE:
+            request.consent = DeviceCode.objects.select_related("consent").get(device_code=request.device_code).consent
         consent: Consent = request.consent
+        if request.grant_type == DEVICE_CODE and OPENID in request.scopes:
+            # oauthlib adds an ID token to the responses of the other grants only.
+            half = GrantTypeBase().id_token_hash(token["access_token"])
+            started = {"aud": request.client.client_id, "iat": int(time.time()), "at_hash": half}
+            token["id_token"] = self.finalize_id_token(started, token, None, request)
         AccessToken.objects.create(
             user=request.user, application=request.client, consent=consent, scope=token["scope"],
             expires=timezone.now() + timedelta(seconds=token["expires_in"]), token_checksum=checksum(token["access_token"]),
         )  # fmt: skip
-        if "offline_access" not in consent.scope.split():
+        if OFFLINE_ACCESS not in consent.scope.split():
             token.pop("refresh_token", None)
             return
         if spent := getattr(request, "spent", None):
@@ -153,6 +148,30 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         """Check a JWT as an access token. oauthlib guesses from its form that it is an ID token."""
         valid: bool = self.validate_bearer_token(token, scopes, request)
         return valid
+
+    def introspect_token(
+        self, token: str, token_type_hint: str | None, request: Any, *_args: Any, **_kwargs: Any
+    ) -> dict[str, Any] | None:
+        """Return what introspection says about a valid token of this client, None for any other."""
+        valid = {"token_checksum": checksum(token), "application": request.client, "expires__gt": timezone.now()}
+        found: RefreshToken | AccessToken | None
+        if token.startswith("rt_"):
+            found = RefreshToken.objects.select_related("consent").filter(**valid, revoked=None).first()
+            if found is None:
+                return None
+            kind, scope = "refresh_token", found.consent.scope
+            claims = {"exp": int(found.expires.timestamp()), "iat": int(found.created.timestamp())}
+        else:
+            found = AccessToken.objects.filter(**valid).first()
+            if found is None:
+                return None
+            kind, scope = "Bearer", found.scope
+            # The checksum proves that the sandbox issued the token; the signature need not be verified again.
+            payload = jwt.decode(token, options={"verify_signature": False})
+            claims = {name: payload[name] for name in ("exp", "iat", "jti", "aud", "iss")}
+        sub = str(found.user_id)
+        about = {"scope": scope, "client_id": request.client.client_id, "username": sub, "sub": sub, "token_type": kind}
+        return about | claims
 
     def revoke_token(self, token: str, token_type_hint: str | None, request: Any, *_args: Any, **_kwargs: Any) -> None:
         """Revoke a refresh token with its grant, or one access token. Ignore tokens of other clients."""

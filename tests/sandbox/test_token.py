@@ -94,9 +94,7 @@ def test_parameters_in_the_url_are_refused(sandbox):
     assert refused(requests.post(url, data={"refresh_token": "rt_x"}, headers=headers), "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "grant_type", ["password", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code", "?"]
-)
+@pytest.mark.parametrize("grant_type", ["password", "client_credentials", "?"])
 def test_other_grants_are_unsupported(sandbox, grant_type):
     assert refused(sandbox.token(grant_type=grant_type), "unsupported_grant_type")
 
@@ -415,8 +413,3 @@ def test_introspection_of_an_inactive_token_has_no_other_member(sandbox):
         response = sandbox.back_channel("introspect", token=token)
         assert (response.status_code, response.json()) == (200, {"active": False})
         assert response.headers["Cache-Control"] == "no-store"
-
-
-def test_the_device_endpoint_is_named_and_not_offered(sandbox):
-    url = sandbox.get("/.well-known/openid-configuration").json()["device_authorization_endpoint"]
-    assert refused(requests.post(url, data={"client_id": sandbox.client_id}), "unauthorized_client")
