@@ -21,12 +21,12 @@ from oauth2_provider.exceptions import OAuthToolkitError
 from oauthlib.common import add_params_to_uri
 
 from django_eprospera import scopes
-from django_eprospera.sandbox import state
 from django_eprospera.sandbox.clients import ENTITY_SCOPES, allowed_scopes
 from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.grants import create, issue_code
 from django_eprospera.sandbox.models import Account, Application, Consent
 from django_eprospera.sandbox.personas import PERSONAS
+from django_eprospera.sandbox.state import current
 from django_eprospera.sandbox.validators import core
 
 __all__ = [
@@ -77,13 +77,13 @@ def _deliver(request: HttpRequest, parameters: dict[str, str]) -> HttpResponse:
     """Return the authorization response in the requested response mode."""
     query = request.GET
     parameters = {**parameters, "state": query["state"]}
-    if state.switches().iss_parameter == "yes":
-        parameters["iss"] = state.options().issuer
+    if current().switches.iss_parameter == "yes":
+        parameters["iss"] = current().options.issuer
     redirect_uri, mode = query["redirect_uri"], query.get("response_mode") or "query"
     if mode == "form_post":
         context = {"action": redirect_uri, "parameters": parameters}
         return render(request, "eprospera_sandbox/form_post.html", context)
-    response = HttpResponse(status=state.switches().redirect_status)
+    response = HttpResponse(status=current().switches.redirect_status)
     response["Location"] = add_params_to_uri(redirect_uri, parameters.items(), fragment=mode == "fragment")
     response["Cache-Control"] = "no-store"
     return response
@@ -98,12 +98,12 @@ def error_response(request: HttpRequest, error: AuthorizationError) -> HttpRespo
     if error.to_client:
         return _deliver(request, {"error": error.error, "error_description": error.description})
     body = {"error": error.error, "error_description": error.description}
-    if request.headers.get("Sec-Fetch-Mode") == "navigate" and state.switches().authorize_errors == "page":
+    if request.headers.get("Sec-Fetch-Mode") == "navigate" and current().switches.authorize_errors == "page":
         context = {
             "body": body,
             "json": json.dumps(body),
             "unregistered": error.unregistered,
-            "registered": state.options().redirect_uris,
+            "registered": current().options.redirect_uris,
             "argument": shlex.quote(error.unregistered),
         }
         return render(request, "eprospera_sandbox/error.html", context, status=error.status)
@@ -169,7 +169,7 @@ def signed_in(request: HttpRequest) -> Account | None:
 
 def _remembered(account: Account, asked: AuthorizationRequest) -> Consent | None:
     """Return the newest grant that covers the requested scopes, or None; always None while the switch `consent` is ask."""
-    if state.switches().consent != "remember":
+    if current().switches.consent != "remember":
         return None
     earlier = Consent.objects.filter(account=account, application__client_id=asked.query["client_id"], ended=None)
     covering = (each for each in earlier.order_by("-created") if set(asked.scopes) <= set(each.scope.split()))
@@ -237,7 +237,7 @@ def allow(request: HttpRequest, asked: AuthorizationRequest, account: Account, e
     """Create a grant that shares `entities`, if an entity scope is requested, and return the response with its code."""
     application = Application.objects.get(client_id=asked.query["client_id"])
     authenticated = datetime.fromtimestamp(request.session["auth_time"], UTC)
-    with state.write_lock, transaction.atomic():
+    with current().write_lock, transaction.atomic():
         shared = entities if asked.wants_entities else []
         consent = create(account, application, " ".join(asked.scopes), shared, authenticated)
         code = issue_code(consent, _plain(asked.query))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import django
 from django.conf import settings
 
+from django_eprospera.sandbox.keys import KeyRing
 from django_eprospera.sandbox.options import Options, parse
 from django_eprospera.sandbox.server import Handler, QuietHandler, Server
 from django_eprospera.sandbox.settings import settings_for
@@ -85,14 +86,14 @@ def _serve(options: Options, directory: Path) -> None:
 
 
 def _run(server: Server, options: Options, directory: Path) -> None:
-    settings.configure(**settings_for(options, directory, _secret_key(directory)))
+    settings.configure(**settings_for(options, directory, _secret_key(directory), KeyRing(directory / "keys.json")))
     django.setup()
 
     # Models can be imported only after django.setup().
     from django.core.management import call_command
     from django.core.wsgi import get_wsgi_application
 
-    from django_eprospera.sandbox.grants import ensure_rows, key_ring
+    from django_eprospera.sandbox.grants import ensure_rows
     from django_eprospera.sandbox.models import schema
     from django_eprospera.sandbox.personas import PERSONAS
 
@@ -106,7 +107,6 @@ def _run(server: Server, options: Options, directory: Path) -> None:
         )
     call_command("migrate", run_syncdb=True, verbosity=0)
     ensure_rows(PERSONAS)
-    key_ring()
     server.set_app(get_wsgi_application())
     if not _is_loopback(options.host):
         _print(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from django_eprospera.sandbox import state
 from django_eprospera.sandbox.options import CLI_CLIENT_ID
+from django_eprospera.sandbox.state import current
 from django_eprospera.scopes import ENTITY_DOCUMENTS_READ, ENTITY_READ, LABELS
 
 if TYPE_CHECKING:
@@ -36,4 +36,4 @@ ENTITY_SCOPES: Final = frozenset({ENTITY_READ, ENTITY_DOCUMENTS_READ, _ENTITY_TA
 
 def allowed_scopes(client_id: str) -> tuple[str, ...]:
     """Return the scopes that a client may request."""
-    return tuple(ALL_LABELS) if client_id == CLI_CLIENT_ID else state.options().allowed_scopes
+    return tuple(ALL_LABELS) if client_id == CLI_CLIENT_ID else current().options.allowed_scopes

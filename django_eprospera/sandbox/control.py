@@ -15,9 +15,10 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from django_eprospera.sandbox import facts, faults, grants, state, tamper
+from django_eprospera.sandbox import facts, grants
 from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, DeviceCode, RefreshToken
 from django_eprospera.sandbox.personas import PERSONAS
+from django_eprospera.sandbox.state import access_token_seconds, current
 from django_eprospera.scopes import ENTITY_DOCUMENTS_READ, ENTITY_READ
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _control(**methods: Callable[..., Any]) -> Callable[..., HttpResponse]:
             if request.method == "GET":
                 response = function(body, **kwargs)
             else:
-                with state.write_lock, transaction.atomic():
+                with current().write_lock, transaction.atomic():
                     response = function(body, **kwargs)
         except ValueError as problem:
             return JsonResponse({"error": str(problem)}, status=400)
@@ -75,17 +76,17 @@ def _account(body: _Body) -> Account:
 
 
 def _application() -> Application:
-    application: Application = Application.objects.get(client_id=state.options().client_id)
+    application: Application = Application.objects.get(client_id=current().options.client_id)
     return application
 
 
 def _health(_body: _Body) -> _Body:
-    return {"status": "ok", "issuer": state.options().issuer}
+    return {"status": "ok", "issuer": current().options.issuer}
 
 
 def _stats(_body: _Body) -> _Body:
     """Return the counters since the start or the last reset, and how many grants and tokens are active."""
-    counters = state.counters()
+    counters = current().counters()
     refreshes = {name: number for name, number in counters.items() if name.startswith("grant refresh_token ")}
     return {
         "counters": counters,
@@ -99,54 +100,54 @@ def _stats(_body: _Body) -> _Body:
 
 
 def _reset_stats(_body: _Body) -> _Body:
-    state.reset_counters()
+    current().reset_counters()
     return {}
 
 
 def _faults(_body: _Body) -> _Body:
-    return {"faults": faults.pending()}
+    return {"faults": current().faults.pending()}
 
 
 def _add_fault(body: _Body) -> _Body:
-    faults.add(body)
+    current().faults.add(body)
     return _faults(body)
 
 
 def _clear_faults(_body: _Body) -> _Body:
-    faults.clear()
+    current().faults.clear()
     return {}
 
 
 def _switches(_body: _Body) -> _Body:
-    return asdict(state.switches())
+    return asdict(current().switches)
 
 
 def _set_switches(body: _Body) -> _Body:
-    state.change_switches(body)
+    current().change_switches(body)
     return _switches(body)
 
 
 def _reset_switches(body: _Body) -> _Body:
-    state.change_switches(None)
+    current().change_switches(None)
     return _switches(body)
 
 
 def _tampering(_body: _Body) -> _Body:
-    return tamper.active()
+    return current().tampering.active()
 
 
 def _tamper(body: _Body) -> _Body:
-    tamper.set_changes(body)
-    return tamper.active()
+    current().tampering.set(body)
+    return current().tampering.active()
 
 
 def _clear_tampering(_body: _Body) -> _Body:
-    tamper.clear()
+    current().tampering.clear()
     return {}
 
 
 def _rotate_key(body: _Body) -> _Body:
-    return {"kid": grants.key_ring().rotate(forget=bool(body.get("forget")))}
+    return {"kid": current().keys.rotate(forget=bool(body.get("forget")))}
 
 
 def _revoke(body: _Body) -> _Body:
@@ -181,15 +182,15 @@ def _change_persona(body: _Body, sub: str) -> _Body:
 def _mint(body: _Body) -> _Body:
     """Create grants with tokens, without a browser."""
     account, application = _account(body), _application()
-    scopes = body.get("scopes", list(state.options().allowed_scopes))
+    scopes = body.get("scopes", list(current().options.allowed_scopes))
     if isinstance(scopes, str):
         scopes = scopes.split()
-    if not set(scopes) <= set(state.options().allowed_scopes):
+    if not set(scopes) <= set(current().options.allowed_scopes):
         raise ValueError("scopes must be allowed for the client (see the index page)")
     count = body.get("count", 1)
     if not isinstance(count, int) or not 1 <= count <= 10_000:
         raise ValueError(f"count must be an integer from 1 to 10000, not {count!r}")
-    seconds = body.get("access_token_expires_in", state.access_token_seconds())
+    seconds = body.get("access_token_expires_in", access_token_seconds())
     if not isinstance(seconds, int):
         raise ValueError(f"access_token_expires_in must be an integer (seconds), not {seconds!r}")  # noqa: TRY004
     entities = body.get("entities", facts.represented(account))
@@ -206,10 +207,7 @@ def _reset(_body: _Body) -> _Body:
     for model in models:
         model.objects.all().delete()
     Account.objects.update(changes={}, ended_entities=[])
-    faults.clear()
-    tamper.clear()
-    state.reset_counters()
-    state.change_switches(None)
+    current().reset()
     return {}
 
 

@@ -22,12 +22,13 @@ from oauth2_provider.oauth2_backends import OAuthLibCore
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2 import DeviceApplicationServer
 
-from django_eprospera.sandbox import pages, state
+from django_eprospera.sandbox import pages
 from django_eprospera.sandbox.authorize import signed_in
 from django_eprospera.sandbox.clients import DEVICE_CODE, ENTITY_SCOPES, allowed_scopes
 from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.grants import create
 from django_eprospera.sandbox.models import Application, DeviceCode
+from django_eprospera.sandbox.state import current
 from django_eprospera.sandbox.token_errors import FORM, NO_STORE, malformed, token_error
 from django_eprospera.sandbox.validators import Validator
 
@@ -42,11 +43,11 @@ class _Server(DeviceApplicationServer):  # type: ignore[misc]
 
     @property
     def expires_in(self) -> int:
-        return state.switches().device_code_seconds
+        return current().switches.device_code_seconds
 
     @property
     def interval(self) -> int:
-        return state.switches().device_interval
+        return current().switches.device_interval
 
 
 @functools.cache
@@ -71,7 +72,7 @@ def authorization(request: HttpRequest) -> HttpResponse:
         return token_error("invalid_scope", f"Scopes that are not allowed: {' '.join(sorted(unknown))}")
     # oauthlib compares the whole header, but clients may add a charset.
     request.META["CONTENT_TYPE"] = FORM
-    with state.write_lock, transaction.atomic():
+    with current().write_lock, transaction.atomic():
         _, body, status = _core().create_device_authorization_response(request)
         if status != 200:
             return HttpResponse(body, status=status, content_type="application/json", headers=dict(NO_STORE))
@@ -82,7 +83,7 @@ def authorization(request: HttpRequest) -> HttpResponse:
 def poll(device_code: str, client_id: str) -> str | None:
     """Return the error for a token request with a device code (RFC 8628 section 3.5), or None if it is approved.
 
-    Callers hold `state.write_lock` and an open transaction.
+    Callers hold `current().write_lock` and an open transaction.
     """
     found = DeviceCode.objects.select_related("consent").filter(device_code=device_code, client_id=client_id).first()
     # An approved code is deleted with its use.
@@ -165,7 +166,7 @@ def consent(request: HttpRequest) -> HttpResponse:
         sign_in_url = f"/device/sign-in?{urlencode({'user_code': code.user_code})}"
         return pages.render_consent(request, account, code.client_id, code.scope.split(), sign_in_url)
     allowed = request.POST.get("answer") == "allow"
-    with state.write_lock, transaction.atomic():
+    with current().write_lock, transaction.atomic():
         # Again, under the lock: another tab may have answered.
         code, problem = _pending(typed)
         if code is None:

@@ -6,10 +6,9 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 
-from django_eprospera.sandbox import state, tamper
 from django_eprospera.sandbox.clients import DEVICE_CODE
 from django_eprospera.sandbox.endpoint import endpoint
-from django_eprospera.sandbox.grants import key_ring
+from django_eprospera.sandbox.state import current
 from django_eprospera.scopes import LABELS
 
 __all__ = ["configuration", "jwks"]
@@ -18,7 +17,7 @@ __all__ = ["configuration", "jwks"]
 @endpoint("GET")
 def configuration(_request: HttpRequest) -> JsonResponse:
     """GET /.well-known/openid-configuration and its alias."""
-    issuer = state.options().issuer
+    issuer = current().options.issuer
     oauth = f"{issuer}/api/oauth"
     document: dict[str, Any] = {
         "issuer": issuer,
@@ -40,12 +39,12 @@ def configuration(_request: HttpRequest) -> JsonResponse:
                              "exp", "iat", "auth_time", "nonce"],
         "code_challenge_methods_supported": ["S256"],
     }  # fmt: skip
-    if state.switches().iss_parameter == "yes":
+    if current().switches.iss_parameter == "yes":
         document["authorization_response_iss_parameter_supported"] = True
-    return JsonResponse(tamper.apply("discovery", document))
+    return JsonResponse(current().tampering.apply("discovery", document))
 
 
 @endpoint("GET")
 def jwks(_request: HttpRequest) -> JsonResponse:
     """GET /api/oauth/.well-known/jwks.json and its alias. Cached for a minute only, because keys can be rotated on demand."""
-    return JsonResponse(key_ring().published(), headers={"Cache-Control": "public, max-age=60"})
+    return JsonResponse(current().keys.published(), headers={"Cache-Control": "public, max-age=60"})

@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from django_eprospera.sandbox import state
 from django_eprospera.sandbox.companies import COMPANIES, DOCUMENTS
 from django_eprospera.sandbox.files import picture_url, signed_url
 from django_eprospera.sandbox.personas import PERSONAS, Persona
+from django_eprospera.sandbox.state import current
 
 if TYPE_CHECKING:
     from django_eprospera.sandbox.models import Account
@@ -59,7 +59,7 @@ def _known(account: Account, part: str) -> dict[str, Any] | None:
 
 def _day(value: Any) -> Any:
     """Return a calendar date in the format of the switch `dates`."""
-    return value[:10] if isinstance(value, str) and state.switches().dates == "date" else value
+    return value[:10] if isinstance(value, str) and current().switches.dates == "date" else value
 
 
 def claims(account: Account, scopes: set[str]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def claims(account: Account, scopes: set[str]) -> dict[str, Any]:
     if "email" in scopes:
         wanted += ["email", "email_verified"]
     found = {"sub": str(account.pk)} | {name: known.get(name) for name in wanted}
-    if state.switches().empty_claims == "absent":
+    if current().switches.empty_claims == "absent":
         return {name: value for name, value in found.items() if value is not None}
     return found
 
@@ -81,7 +81,7 @@ def person(account: Account) -> dict[str, Any] | None:
     body = _known(account, "person")
     if body is not None:
         body["dateOfBirth"] = _day(body.get("dateOfBirth"))
-        if state.switches().sex == "long":
+        if current().switches.sex == "long":
             body["sex"] = _LONG_SEX.get(body.get("sex"), body.get("sex"))
     return body
 

@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase, StreamingHttpResponse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Fault", "add", "apply", "clear", "pending", "take"]
+__all__ = ["Fault", "Faults", "apply"]
 
 
 @dataclass
@@ -52,45 +52,45 @@ class Fault:
         )
 
 
-_lock = threading.Lock()
-_faults: list[Fault] = []
+class Faults:
+    """The pending faults of one sandbox, oldest first."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
 
-def add(given: dict[str, Any]) -> None:
-    """Add a fault. Raises ValueError for an unknown field or an invalid path."""
-    known = {each.name for each in fields(Fault)}
-    if unknown := set(given) - known:
-        raise ValueError(
-            f"Unknown fields of a fault: {', '.join(sorted(unknown))}. Fields: {', '.join(sorted(known))}."
-        )
-    if not str(given.get("path", "")).startswith("/"):
-        raise ValueError(f"path must begin with a slash, not be {given.get('path')!r}.")
-    with _lock:
-        _faults.append(Fault(**given))
+    def add(self, given: dict[str, Any]) -> None:
+        """Add a fault. Raises ValueError for an unknown field or an invalid path."""
+        known = {each.name for each in fields(Fault)}
+        if unknown := set(given) - known:
+            raise ValueError(
+                f"Unknown fields of a fault: {', '.join(sorted(unknown))}. Fields: {', '.join(sorted(known))}."
+            )
+        if not str(given.get("path", "")).startswith("/"):
+            raise ValueError(f"path must begin with a slash, not be {given.get('path')!r}.")
+        with self._lock:
+            self._faults.append(Fault(**given))
 
+    def clear(self) -> None:
+        """Remove all faults."""
+        with self._lock:
+            self._faults.clear()
 
-def clear() -> None:
-    """Remove all faults."""
-    with _lock:
-        _faults.clear()
+    def pending(self) -> list[dict[str, Any]]:
+        """Return the pending faults."""
+        with self._lock:
+            return [asdict(fault) for fault in self._faults]
 
-
-def pending() -> list[dict[str, Any]]:
-    """Return the pending faults."""
-    with _lock:
-        return [asdict(fault) for fault in _faults]
-
-
-def take(request: HttpRequest) -> Fault | None:
-    """Return the first fault that matches this request, or None. Removes the fault after its last use."""
-    with _lock:
-        for fault in _faults:
-            if fault.matches(request):
-                if fault.times == 1:
-                    _faults.remove(fault)
-                fault.times = max(fault.times - 1, 0) if fault.times else 0
-                return fault
-    return None
+    def take(self, request: HttpRequest) -> Fault | None:
+        """Return the first fault that matches this request, or None. Removes the fault after its last use."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.matches(request):
+                    if fault.times == 1:
+                        self._faults.remove(fault)
+                    fault.times = max(fault.times - 1, 0) if fault.times else 0
+                    return fault
+        return None
 
 
 def apply(fault: Fault, request: HttpRequest, real: HttpResponse | None) -> HttpResponseBase | None:

@@ -11,9 +11,10 @@ import time
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from django_eprospera.sandbox import documents, images, state
+from django_eprospera.sandbox import documents, images
 from django_eprospera.sandbox.companies import DOCUMENTS
 from django_eprospera.sandbox.personas import PERSONAS
+from django_eprospera.sandbox.state import current
 
 __all__ = ["file", "picture", "picture_url", "signed_url"]
 
@@ -25,13 +26,13 @@ def _signer() -> Signer:
 
 def signed_url(kind: str, name: str) -> str:
     """Return an absolute URL of one file that works for the seconds of the switch `file_url_seconds`."""
-    expires = int(time.time()) + state.switches().file_url_seconds
-    return state.options().issuer + _signer().sign(f"/files/{kind}/{name}?expires={expires}")
+    expires = int(time.time()) + current().switches.file_url_seconds
+    return current().options.issuer + _signer().sign(f"/files/{kind}/{name}?expires={expires}")
 
 
 def picture_url(sub: str) -> str:
     """Return the public URL of a profile picture."""
-    return f"{state.options().issuer}/pictures/{sub}.jpg"
+    return f"{current().options.issuer}/pictures/{sub}.jpg"
 
 
 def _bytes(content: bytes, content_type: str, *, cache: str) -> HttpResponse:

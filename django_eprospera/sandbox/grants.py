@@ -5,18 +5,14 @@ A grant is a `Consent` row. Each token is valid as long as its own row says so; 
 
 from __future__ import annotations
 
-import functools
 import secrets
 import time
 import uuid
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.utils import timezone
 
-from django_eprospera.sandbox import state
-from django_eprospera.sandbox.keys import KeyRing
 from django_eprospera.sandbox.models import (
     AccessToken,
     Account,
@@ -27,12 +23,13 @@ from django_eprospera.sandbox.models import (
     checksum,
 )
 from django_eprospera.sandbox.options import CLI_CLIENT_ID
+from django_eprospera.sandbox.state import current
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "API_AUDIENCE", "create", "end", "ensure_rows", "issue_code", "key_ring", "mint", "new_access_token", "new_refresh_token",
+    "API_AUDIENCE", "create", "end", "ensure_rows", "issue_code", "mint", "new_access_token", "new_refresh_token",
     "refresh_token_end",
 ]  # fmt: skip
 
@@ -40,16 +37,10 @@ __all__ = [
 API_AUDIENCE = "eprospera-api"
 
 
-@functools.cache
-def key_ring() -> KeyRing:
-    """Return the signing keys of this sandbox."""
-    return KeyRing(settings.SANDBOX_DIRECTORY / "keys.json")  # type: ignore[misc]  # a setting of the sandbox only
-
-
 def _access_token(sub: str, scope: str, client_id: str, seconds: int) -> str:
     now = int(time.time())
-    return key_ring().sign(
-        {"iss": state.options().issuer, "aud": API_AUDIENCE, "sub": sub, "client_id": client_id, "scope": scope, "iat": now,
+    return current().keys.sign(
+        {"iss": current().options.issuer, "aud": API_AUDIENCE, "sub": sub, "client_id": client_id, "scope": scope, "iat": now,
          "exp": now + seconds, "jti": str(uuid.uuid4())},
         typ="at+jwt",
     )  # fmt: skip
@@ -67,13 +58,13 @@ def new_refresh_token(_request: Any = None) -> str:
 
 def refresh_token_end(consent: Consent) -> datetime:
     """Return when a refresh token that is issued now expires."""
-    start = timezone.now() if state.switches().refresh_lifetime == "sliding" else consent.created
-    return start + timedelta(days=state.switches().refresh_token_days)
+    start = timezone.now() if current().switches.refresh_lifetime == "sliding" else consent.created
+    return start + timedelta(days=current().switches.refresh_token_days)
 
 
 def ensure_rows(account_subs: Iterable[str]) -> None:
     """Create or update the two clients and the accounts. Deletes other clients."""
-    given = state.options()
+    given = current().options
     # A data directory may have an earlier client, which is deleted with its grants.
     Application.objects.exclude(client_id__in=[given.client_id, CLI_CLIENT_ID]).delete()
     Application.objects.update_or_create(
@@ -117,7 +108,7 @@ def issue_code(consent: Consent, query: Mapping[str, str]) -> str:
     code = secrets.token_urlsafe(24)
     Code.objects.create(
         application=consent.application, user=consent.account, consent=consent, scope=consent.scope, code=code,
-        expires=timezone.now() + timedelta(seconds=state.switches().code_seconds), redirect_uri=query["redirect_uri"],
+        expires=timezone.now() + timedelta(seconds=current().switches.code_seconds), redirect_uri=query["redirect_uri"],
         code_challenge=query.get("code_challenge", ""), code_challenge_method=query.get("code_challenge_method", ""),
         nonce=query.get("nonce", ""),
     )  # fmt: skip

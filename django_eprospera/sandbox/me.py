@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from django_eprospera import scopes
-from django_eprospera.sandbox import facts, state, tamper
+from django_eprospera.sandbox import facts
 from django_eprospera.sandbox.endpoint import endpoint
+from django_eprospera.sandbox.state import current
 from django_eprospera.sandbox.validators import core
 
 if TYPE_CHECKING:
@@ -68,14 +69,14 @@ def _insufficient(scope: str) -> str:
 def _missing(scope: str) -> JsonResponse:
     if scope == scopes.OPENID:
         return _challenge("insufficient_scope", 403, _insufficient(scope))
-    return _challenge(f"missing_scopes: {scope}", state.switches().missing_scope_status, _insufficient(scope))
+    return _challenge(f"missing_scopes: {scope}", current().switches.missing_scope_status, _insufficient(scope))
 
 
 @endpoint("GET", "POST")
 @_requires(scopes.OPENID)
 def userinfo(_request: HttpRequest, token: AccessToken) -> HttpResponse:
     """GET and POST /api/oauth/userinfo."""
-    return _json(tamper.apply("userinfo", facts.claims(token.user, set(token.scope.split()))))
+    return _json(current().tampering.apply("userinfo", facts.claims(token.user, set(token.scope.split()))))
 
 
 @endpoint("GET")

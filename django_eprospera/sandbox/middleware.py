@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
 
-from django_eprospera.sandbox import faults, state
+from django_eprospera.sandbox import faults
+from django_eprospera.sandbox.state import current
 
 if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
@@ -25,7 +26,7 @@ def count_and_fail_on_demand(get_response: _View) -> Callable[[HttpRequest], Htt
         if request.path.startswith("/_sandbox/"):
             return get_response(request)
         response: HttpResponseBase | None = None
-        fault = faults.take(request)
+        fault = current().faults.take(request)
         if fault is not None and not fault.after:
             response = faults.apply(fault, request, None)
         if response is None:
@@ -33,7 +34,7 @@ def count_and_fail_on_demand(get_response: _View) -> Callable[[HttpRequest], Htt
             response = real
             if fault is not None and (fault.after or fault.drip):
                 response = faults.apply(fault, request, real) or real
-        state.count(f"{request.method} {_counted(request)} {response.status_code}")
+        current().count(f"{request.method} {_counted(request)} {response.status_code}")
         return response
 
     return middleware
@@ -54,7 +55,7 @@ def harden(get_response: _View) -> _View:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        origins = {"{0.scheme}://{0.netloc}".format(urlsplit(uri)) for uri in state.options().redirect_uris}
+        origins = {"{0.scheme}://{0.netloc}".format(urlsplit(uri)) for uri in current().options.redirect_uris}
         response.headers.setdefault(
             "Content-Security-Policy",
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "

@@ -19,7 +19,7 @@ from oauth2_provider.models import (
     Application,
 )
 
-from django_eprospera.sandbox import state
+from django_eprospera.sandbox.state import current
 
 __all__ = [
     "AccessToken",
@@ -101,7 +101,7 @@ class RefreshToken(AbstractRefreshToken):  # type: ignore[misc]
 
 
 def _interval() -> int:
-    return state.switches().device_interval
+    return current().switches.device_interval
 
 
 class DeviceCode(AbstractDeviceGrant):  # type: ignore[misc]

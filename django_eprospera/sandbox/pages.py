@@ -11,12 +11,13 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from django_eprospera.sandbox import facts, manual, state
+from django_eprospera.sandbox import facts, manual
 from django_eprospera.sandbox.authorize import AuthorizationError, allow, check, deny, error_response, signed_in
 from django_eprospera.sandbox.clients import ALL_LABELS, ENTITY_SCOPES
 from django_eprospera.sandbox.files import picture_url
 from django_eprospera.sandbox.options import Switches
 from django_eprospera.sandbox.personas import PERSONAS, Persona
+from django_eprospera.sandbox.state import current
 from django_eprospera.scopes import LABELS
 
 if TYPE_CHECKING:
@@ -40,16 +41,16 @@ def _card(persona: Persona) -> dict[str, Any]:
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """Render what a client developer needs: client settings, personas, scopes, endpoints, switches and the control API."""
-    switches = state.switches()
+    switches = current().switches
     return render(
         request,
         "eprospera_sandbox/index.html",
         {
-            "options": state.options(),
+            "options": current().options,
             "endpoints": manual.ENDPOINTS,
             "control": manual.CONTROL,
             "personas": [_card(persona) for persona in PERSONAS.values()],
-            "scopes": [(scope, LABELS[scope]) for scope in state.options().allowed_scopes],
+            "scopes": [(scope, LABELS[scope]) for scope in current().options.allowed_scopes],
             "switches": [
                 {
                     "name": each.name,

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from django_eprospera.sandbox.state import access_token_seconds
+from django_eprospera.sandbox.state import State, access_token_seconds
 from django_eprospera.scopes import LABELS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from django_eprospera.sandbox.keys import KeyRing
     from django_eprospera.sandbox.options import Options
 
 __all__ = ["settings_for"]
 
 
-def settings_for(options: Options, directory: Path, secret_key: str) -> dict[str, Any]:
+def settings_for(options: Options, directory: Path, secret_key: str, keys: KeyRing) -> dict[str, Any]:
     """Return the settings of a sandbox whose database is in `directory`."""
     return {
         "ALLOWED_HOSTS": sorted(
@@ -88,8 +89,7 @@ def settings_for(options: Options, directory: Path, secret_key: str) -> dict[str
         # No client secret is hashed, so none is taken for a hash.
         "PASSWORD_HASHERS": [],
         "ROOT_URLCONF": "django_eprospera.sandbox.urls",
-        "SANDBOX": options,
-        "SANDBOX_DIRECTORY": directory,
+        "SANDBOX": State(options, keys),
         "SECRET_KEY": secret_key,
         "SESSION_COOKIE_NAME": "eprospera_sandbox_session",
         "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",

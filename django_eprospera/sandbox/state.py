@@ -1,4 +1,4 @@
-"""In-memory state of a running sandbox: switches, counters, and the lock for database writes.
+"""State of a running sandbox that is not in its database: options, switches, keys, counters, faults and tampering.
 
 One process serves all requests, so plain objects with a lock are sufficient. Imports no models.
 """
@@ -7,65 +7,65 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from django_eprospera.sandbox.faults import Faults
 from django_eprospera.sandbox.options import Options, Switches, changed
+from django_eprospera.sandbox.tamper import Tampering
 
-__all__ = [
-    "access_token_seconds",
-    "change_switches",
-    "count",
-    "counters",
-    "options",
-    "reset_counters",
-    "switches",
-    "write_lock",
-]
+if TYPE_CHECKING:
+    from django_eprospera.sandbox.keys import KeyRing
 
-# SQLite allows one writer at a time and makes the others poll; waiting for a lock is faster and fair.
-write_lock = threading.Lock()
-
-_lock = threading.Lock()
-_counters: Counter[str] = Counter()
-_switches: list[Switches] = []
+__all__ = ["State", "access_token_seconds", "current"]
 
 
-def options() -> Options:
-    """Return the options that the sandbox was started with."""
-    given: Options = settings.SANDBOX  # type: ignore[misc]  # a setting of the sandbox only
-    return given
+class State:
+    """State of one sandbox. `reset` returns it to the start; options and keys stay."""
+
+    def __init__(self, options: Options, keys: KeyRing) -> None:
+        self.options, self.keys = options, keys
+        self.switches: Switches = options.switches
+        self.faults, self.tampering = Faults(), Tampering()
+        # SQLite allows one writer at a time and makes the others poll; waiting for a lock is faster and fair.
+        self.write_lock = threading.Lock()
+        self._counters: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def reset(self) -> None:
+        """Restore the switches of the command line, and remove counters, faults and tampering."""
+        self.change_switches(None)
+        self.reset_counters()
+        self.faults.clear()
+        self.tampering.clear()
+
+    def change_switches(self, changes: dict[str, Any] | None) -> None:
+        """Change some switches, or with None restore those of the command line. Raises ValueError for unknown ones."""
+        self.switches = self.options.switches if changes is None else changed(self.switches, changes)
+
+    def count(self, name: str) -> None:
+        """Add one to a counter."""
+        with self._lock:
+            self._counters[name] += 1
+
+    def counters(self) -> dict[str, int]:
+        """Return all counters by name."""
+        with self._lock:
+            return dict(sorted(self._counters.items()))
+
+    def reset_counters(self) -> None:
+        """Reset all counters to zero."""
+        with self._lock:
+            self._counters.clear()
 
 
-def switches() -> Switches:
-    """Return the current switches."""
-    return _switches[0] if _switches else options().switches
+def current() -> State:
+    """Return the state of this sandbox."""
+    state: State = settings.SANDBOX  # type: ignore[misc]  # a setting of the sandbox only
+    return state
 
 
 def access_token_seconds(_request: Any = None) -> int:
     """Return the lifetime of a new access token. oauthlib calls this at each token request."""
-    return switches().access_token_seconds
-
-
-def change_switches(changes: dict[str, Any] | None) -> None:
-    """Change some switches, or with None restore those of the command line. Raises ValueError for unknown names or values."""
-    _switches[:] = [] if changes is None else [changed(switches(), changes)]
-
-
-def count(name: str) -> None:
-    """Add one to a counter."""
-    with _lock:
-        _counters[name] += 1
-
-
-def counters() -> dict[str, int]:
-    """Return all counters by name."""
-    with _lock:
-        return dict(sorted(_counters.items()))
-
-
-def reset_counters() -> None:
-    """Reset all counters to zero."""
-    with _lock:
-        _counters.clear()
+    return current().switches.access_token_seconds

@@ -12,10 +12,11 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from oauthlib.common import urlencode
 
-from django_eprospera.sandbox import device, state, tamper
+from django_eprospera.sandbox import device
 from django_eprospera.sandbox.clients import DEVICE_CODE
 from django_eprospera.sandbox.endpoint import endpoint
 from django_eprospera.sandbox.models import DeviceCode
+from django_eprospera.sandbox.state import current
 from django_eprospera.sandbox.token_errors import NO_STORE, malformed, token_error
 from django_eprospera.sandbox.validators import core
 
@@ -43,7 +44,7 @@ def token(request: HttpRequest) -> HttpResponse:
     grant_type = request.POST.get("grant_type", "")
     _, counted = _GRANTS.get(grant_type, ((), "other"))
     response = malformed(request) or _token(request, grant_type)
-    state.count(f"grant {counted} {response.status_code}")
+    current().count(f"grant {counted} {response.status_code}")
     return response
 
 
@@ -56,7 +57,7 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
     if missing := [name for name in needed if not request.POST.get(name)]:
         return token_error("invalid_request", f"Missing: {', '.join(missing)}")
     # With the lock, the second of two simultaneous uses sees the first. Errors do not raise, so an ended grant is committed.
-    with state.write_lock, transaction.atomic():
+    with current().write_lock, transaction.atomic():
         if grant_type == DEVICE_CODE:
             if not core().authenticate_client(request):
                 return _response(json.dumps({"error": "invalid_client"}), 401)
@@ -66,7 +67,7 @@ def _token(request: HttpRequest, grant_type: str) -> HttpResponse:
         if grant_type == DEVICE_CODE and status == 200:
             DeviceCode.objects.filter(device_code=request.POST["device_code"]).delete()
     if status == 200:
-        body = json.dumps(tamper.apply("token", json.loads(body)))
+        body = json.dumps(current().tampering.apply("token", json.loads(body)))
     return _response(body, status)
 
 
@@ -75,7 +76,7 @@ def revoke(request: HttpRequest) -> HttpResponse:
     """POST /api/oauth/revoke: 200 and an empty body, also for a token that is no longer valid (RFC 7009)."""
     if refusal := malformed(request):
         return refusal
-    with state.write_lock, transaction.atomic():
+    with current().write_lock, transaction.atomic():
         *_, body, status = core().create_revocation_response(request)
     return _response(body, status)
 

@@ -2,7 +2,7 @@
 
 It differs from its base class: redirect URIs must be equal strings; a code used twice ends its grant; a refresh token is valid
 once and its reuse ends the grant; missing PKCE verifiers are `invalid_grant`; ID tokens are not stored.
-Callers of methods that write hold `state.write_lock` and an open transaction.
+Callers of methods that write hold `current().write_lock` and an open transaction.
 """
 
 # ruff: noqa: ARG002 - the signatures are oauthlib's
@@ -22,11 +22,11 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749 import errors
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
-from django_eprospera.sandbox import facts, state
+from django_eprospera.sandbox import facts
 from django_eprospera.sandbox.clients import DEVICE_CODE, allowed_scopes
-from django_eprospera.sandbox.grants import end, key_ring, refresh_token_end
+from django_eprospera.sandbox.grants import end, refresh_token_end
 from django_eprospera.sandbox.models import AccessToken, Code, Consent, DeviceCode, RefreshToken, checksum
-from django_eprospera.sandbox.tamper import signed_id_token
+from django_eprospera.sandbox.state import current
 from django_eprospera.scopes import OFFLINE_ACCESS, OPENID
 
 __all__ = ["Validator", "core"]
@@ -65,7 +65,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
 
     def is_pkce_required(self, client_id: str, request: Any) -> bool:
         """Return the switch `require_pkce`: PKCE is optional for the provider."""
-        return state.switches().require_pkce == "yes"
+        return current().switches.require_pkce == "yes"
 
     # Codes
 
@@ -76,7 +76,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
             return False
         if found.used:
             # RFC 6749 section 4.1.2: a code that is used twice has leaked, so its tokens are revoked.
-            state.count("reuse code")
+            current().count("reuse code")
             end([found.consent])
             return False
         if found.is_expired() or found.redirect_uri != request.redirect_uri:
@@ -105,8 +105,8 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
             return False
         if found.revoked:
             if found.consent.ended is None:
-                state.count("reuse refresh_token")
-                if state.switches().refresh_reuse == "revoke":
+                current().count("reuse refresh_token")
+                if current().switches.refresh_reuse == "revoke":
                     end([found.consent])
             return False
         if found.expires <= timezone.now():
@@ -140,7 +140,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
             RefreshToken.objects.filter(pk=spent.pk).update(revoked=timezone.now())
         RefreshToken.objects.create(
             user=request.user, application=request.client, consent=consent, token_family=consent.pk,
-            expires=spent.expires if spent and state.switches().refresh_lifetime == "fixed" else refresh_token_end(consent),
+            expires=spent.expires if spent and current().switches.refresh_lifetime == "fixed" else refresh_token_end(consent),
             token_checksum=checksum(token["refresh_token"]),
         )  # fmt: skip
 
@@ -184,18 +184,18 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
 
     def refresh_id_token(self, request: Any) -> bool:
         """Return the switch `id_token_on_refresh`."""
-        return state.switches().id_token_on_refresh == "yes"  # noqa: S105 - a switch
+        return current().switches.id_token_on_refresh == "yes"  # noqa: S105 - a switch
 
     def finalize_id_token(self, id_token: dict[str, Any], token: Any, token_handler: Any, request: Any) -> str:
         """Return the signed ID token, with oauthlib's claims (aud, iat, nonce, at_hash) completed."""
         claims = {
             **id_token,
-            "iss": state.options().issuer,
+            "iss": current().options.issuer,
             "sub": str(request.user.pk),
-            "exp": int(time.time()) + state.switches().id_token_seconds,
+            "exp": int(time.time()) + current().switches.id_token_seconds,
             "auth_time": int(request.consent.authenticated.timestamp()),
             "jti": str(uuid.uuid4()),
         }
-        if state.switches().id_token_profile == "claims":  # noqa: S105 - a switch
+        if current().switches.id_token_profile == "claims":  # noqa: S105 - a switch
             claims |= facts.claims(request.user, set(request.scopes))
-        return signed_id_token(key_ring(), claims)
+        return current().tampering.signed_id_token(current().keys, claims)
