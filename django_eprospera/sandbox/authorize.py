@@ -142,6 +142,8 @@ def check(request: HttpRequest) -> AuthorizationRequest:
             description = "Scopes that are not allowed for this client: " + " ".join(
                 scope for scope in query["scope"].split() if scope not in allowed_scopes(query["client_id"])
             )
+            if current().switches.scope_error == "json":
+                raise AuthorizationError(error.error, description) from problem
         raise AuthorizationError(error.error, description, to_client=True) from problem
     return AuthorizationRequest(query, tuple(asked))
 
@@ -199,9 +201,10 @@ def authorize(request: HttpRequest) -> HttpResponse:
 
 
 def _next_step(request: HttpRequest, asked: AuthorizationRequest) -> HttpResponse:
-    query, prompt = asked.query, set(asked.query.get("prompt", "").split())
+    query, honoured = asked.query, current().switches.prompts == "honour"
+    prompt = set(query.get("prompt", "").split()) if honoured else set()
     account = signed_in(request)
-    max_age = query.get("max_age")
+    max_age = query.get("max_age") if honoured else None
     if max_age is not None and not (max_age.isascii() and max_age.isdigit()):
         raise AuthorizationError("invalid_request", "max_age must be a number of seconds", to_client=True)
     too_old = account is not None and max_age is not None and time.time() - request.session["auth_time"] >= int(max_age)
@@ -227,7 +230,7 @@ def _next_step(request: HttpRequest, asked: AuthorizationRequest) -> HttpRespons
 
 def _hints_at_other_account(query: QueryDict, account: Account) -> bool:
     """Return whether login_hint is the sub or e-mail address of another persona than the one signed in."""
-    hint = query.get("login_hint", "")
+    hint = query.get("login_hint", "") if current().switches.prompts == "honour" else ""
     return any(
         hint in (sub, persona.claims["email"]) and sub != str(account.pk) for sub, persona in PERSONAS.items() if hint
     )

@@ -1,4 +1,4 @@
-"""Decorator for the provider's endpoints: allowed methods, with the provider's error envelope for the others."""
+"""What the provider's endpoints have in common: allowed methods and the responses 405 and 429."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-__all__ = ["endpoint"]
+from django_eprospera.sandbox.state import current
+
+__all__ = ["endpoint", "too_many_requests"]
 
 _View = Callable[..., HttpResponse]
 
@@ -32,3 +34,9 @@ def endpoint(*methods: str) -> Callable[[_View], _View]:
         return checked
 
     return decorate
+
+
+def too_many_requests(seconds: int, error: str) -> JsonResponse:
+    """Return a 429 response. The switch `retry_after` adds the header, which the provider leaves out."""
+    headers = {"Retry-After": str(seconds)} if current().switches.retry_after == "yes" else {}
+    return JsonResponse({"error": error}, status=429, headers=headers)

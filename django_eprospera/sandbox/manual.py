@@ -28,6 +28,7 @@ ENDPOINTS: Final[list[tuple[str, _StrPromise]]] = [
     ("GET /api/v1/me/legal-entities", _TOKEN),
     ("GET /api/v1/me/legal-entities/{id}", _TOKEN),
     ("GET /api/v1/me/legal-entities/{id}/documents", _TOKEN),
+    ("POST /api/v1/verify_rpn", _("key: sk-sandbox, or ak- and the sub of a persona")),
 ]
 
 CONTROL: Final[list[tuple[str, _StrPromise]]] = [

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from django_eprospera import scopes
 from django_eprospera.sandbox import facts
 from django_eprospera.sandbox.endpoint import endpoint
+from django_eprospera.sandbox.lookup import agent
+from django_eprospera.sandbox.models import AccessToken
 from django_eprospera.sandbox.state import current
 from django_eprospera.sandbox.validators import core
-
-if TYPE_CHECKING:
-    from django_eprospera.sandbox.models import AccessToken
 
 __all__ = [
     "id_verification", "legal_entities", "legal_entity", "legal_entity_documents", "natural_person", "residency", "userinfo",
@@ -23,6 +22,8 @@ __all__ = [
 
 _View = Callable[..., HttpResponse]
 _NO_STORE = {"Cache-Control": "no-store"}
+# Agent Keys open the three endpoints of the natural person.
+_AGENT_SCOPES = {scopes.PERSON_DETAILS_READ, scopes.PERSON_RESIDENCY_READ, scopes.PERSON_ID_VERIFICATION_READ}
 
 
 def _json(body: Any, status: int = 200, **headers: str) -> JsonResponse:
@@ -49,6 +50,13 @@ def _requires(scope: str) -> Callable[[_View], _View]:
                 return _challenge("missing_token", 401, "Bearer")
             if value.startswith("sk-"):
                 return _challenge("Standard API keys are not supported on this endpoint", 403, _insufficient(scope))
+            if value.startswith("ak-"):
+                if scope not in _AGENT_SCOPES or current().switches.agent_keys == "no":
+                    return _challenge("Agent Keys are not supported on this endpoint", 403, _insufficient(scope))
+                account = agent(value)
+                if account is None:
+                    return _challenge("invalid_token", 401, 'Bearer error="invalid_token"')
+                return view(request, AccessToken(user=account, scope=scope), *args, **kwargs)
             valid, checked_request = core().verify_request(request, [scope])
             if valid:
                 return view(request, checked_request.access_token, *args, **kwargs)
@@ -69,7 +77,11 @@ def _insufficient(scope: str) -> str:
 def _missing(scope: str) -> JsonResponse:
     if scope == scopes.OPENID:
         return _challenge("insufficient_scope", 403, _insufficient(scope))
-    return _challenge(f"missing_scopes: {scope}", current().switches.missing_scope_status, _insufficient(scope))
+    switches = current().switches
+    error = (
+        f"missing_scopes: {scope}" if switches.missing_scope_error == "missing_scopes" else switches.missing_scope_error
+    )
+    return _challenge(error, switches.missing_scope_status, _insufficient(scope))
 
 
 @endpoint("GET", "POST")
@@ -126,6 +138,8 @@ def legal_entity(_request: HttpRequest, token: AccessToken, entity: str) -> Http
 @_requires(scopes.ENTITY_DOCUMENTS_READ)
 def legal_entity_documents(_request: HttpRequest, token: AccessToken, entity: str) -> HttpResponse:
     """GET /api/v1/me/legal-entities/{id}/documents."""
+    if current().switches.entity_documents == "both" and not token.allow_scopes([scopes.ENTITY_READ]):
+        return _missing(scopes.ENTITY_READ)
     if entity not in facts.shared(token.user, token.consent.entities):
         return _json(_UNKNOWN, 404)
     return _json({"data": facts.company_documents(entity)})

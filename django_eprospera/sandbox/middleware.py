@@ -1,4 +1,4 @@
-"""Middleware that counts requests, applies faults and adds security headers."""
+"""Middleware that counts requests, applies faults and switches that concern many paths, and adds security headers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from django_eprospera.sandbox import faults
+from django_eprospera.sandbox.endpoint import too_many_requests
 from django_eprospera.sandbox.state import current
 
 if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
-__all__ = ["count_and_fail_on_demand", "harden"]
+__all__ = ["count_and_fail_on_demand", "harden", "vary"]
+
+_ALIASES = frozenset(
+    {
+        "/api/oauth/.well-known/openid-configuration",
+        "/.well-known/jwks.json",
+        "/api/v1/me/natural-person/id_verification",
+    }
+)
 
 _View = Callable[[HttpRequest], HttpResponse]
 
@@ -70,3 +79,41 @@ def harden(get_response: _View) -> _View:
         return response
 
     return middleware
+
+
+def vary(get_response: _View) -> _View:
+    """Apply the switches `aliases`, `cors` and `requests_per_minute` to the provider's endpoints."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not _is_provider_path(request.path):
+            return get_response(request)
+        switches = current().switches
+        if switches.aliases == "no" and request.path in _ALIASES:
+            return JsonResponse({"error": "Not found"}, status=404)
+        if switches.cors == "no":
+            return _limited(request) or get_response(request)
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            response = HttpResponse(status=204)
+            response["Access-Control-Allow-Methods"] = "GET, HEAD, POST"
+            response["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        else:
+            response = _limited(request) or get_response(request)
+        # No credentials: cookies of the sandbox's pages are never sent along.
+        response["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    return middleware
+
+
+def _limited(request: HttpRequest) -> HttpResponse | None:
+    """Return a 429 response if the credential has used up the switch `requests_per_minute`, or None."""
+    limit = current().switches.requests_per_minute
+    if not limit or request.path.startswith("/.well-known/"):
+        return None
+    credential = request.headers.get("Authorization") or request.POST.get("client_id") or request.META["REMOTE_ADDR"]
+    seconds = current().limits.wait(credential, limit, 60)
+    if not seconds:
+        return None
+    # On OAuth endpoints the code is invalid_request (docs/provider.md#revoke-and-introspect).
+    oauth = request.path.startswith("/api/oauth/")
+    return too_many_requests(seconds, "invalid_request" if oauth else "Rate limit exceeded")

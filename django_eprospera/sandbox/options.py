@@ -52,11 +52,29 @@ class Switches:
     )
     refresh_reuse: str = _switch(
         "revoke",
-        _("whether reuse of a refresh token ends the grant (revoke) or is only refused (reject)"),
+        _(
+            "whether reuse of a refresh token ends the grant (revoke), is only refused (reject), or works for a while (grace)"
+        ),
+        "revoke",
+        "reject",
+        "grace",
+    )
+    refresh_grace_seconds: int = _switch(
+        30, _("how long a rotated refresh token still works with refresh_reuse=grace; later reuse ends the grant")
+    )
+    revoke_refresh_token: str = _switch(
+        "grant",
+        _("whether revoking a refresh token ends its access tokens too (grant) or not (token)"),
+        "grant",
+        "token",
+    )
+    code_seconds: int = _switch(60, _("lifetime of an authorization code"))
+    code_reuse: str = _switch(
+        "revoke",
+        _("whether reuse of an authorization code ends the grant (revoke) or is only refused (reject)"),
         "revoke",
         "reject",
     )
-    code_seconds: int = _switch(60, _("lifetime of an authorization code"))
     device_code_seconds: int = _switch(900, _("lifetime of a device code"))
     device_interval: int = _switch(5, _("seconds between two polls for a device code"))
     id_token_seconds: int = _switch(3600, _("lifetime of an ID token"))
@@ -68,6 +86,17 @@ class Switches:
     )
     consent: str = _switch(
         "ask", _("whether consent is asked each time or remembered for the same scopes"), "ask", "remember"
+    )
+    prompts: str = _switch(
+        "honour", _("whether authorize acts on prompt, max_age and login_hint or ignores them"), "honour", "ignore"
+    )
+    scope_error: str = _switch(
+        "redirect",
+        _(
+            "whether the error for a scope that is not allowed is sent to the client or shown before any redirect (json)"
+        ),
+        "redirect",
+        "json",
     )
     require_pkce: str = _switch(
         "no", _("whether authorization requests without a code challenge are refused"), "no", "yes"
@@ -81,6 +110,30 @@ class Switches:
         "json",
     )
     missing_scope_status: int = _switch(403, _("status when an access token lacks a scope"), 403, 401)
+    missing_scope_error: str = _switch(
+        "missing_scopes",
+        _("error text when an access token lacks a scope: with the name of the scope, or not"),
+        "missing_scopes",
+        "insufficient_scope",
+        "Forbidden",
+    )
+    entity_documents: str = _switch(
+        "documents",
+        _(
+            "scopes that documents of an entity need: eprospera:entity.documents.read, or eprospera:entity.read too (both)"
+        ),
+        "documents",
+        "both",
+    )
+    agent_keys: str = _switch(
+        "yes", _("whether the three endpoints of me/natural-person accept Agent Keys (ak-)"), "yes", "no"
+    )
+    aliases: str = _switch("yes", _("whether the deprecated aliases of paths answer"), "yes", "no")
+    cors: str = _switch("no", _("whether scripts of other origins may read the provider's responses"), "no", "yes")
+    requests_per_minute: int = _switch(
+        0, _("requests to OAuth and me/ per minute and credential before 429; 0 for no limit")
+    )
+    retry_after: str = _switch("no", _("whether 429 has Retry-After"), "no", "yes")
     dates: str = _switch("date-time", _("format of calendar dates: date-time or YYYY-MM-DD"), "date-time", "date")
     sex: str = _switch("short", _("format of sex: M and F, or Male and Female"), "short", "long")
     empty_claims: str = _switch("absent", _("whether empty userinfo claims are absent or null"), "absent", "null")

@@ -75,7 +75,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         query = request.GET.copy()
         query.pop("login_hint", None)
         return HttpResponseRedirect(f"/api/oauth/authorize?{query.urlencode()}", status=303)
-    return render_sign_in(request, str(asked.query["client_id"]), str(asked.query.get("login_hint", "")))
+    hint = str(asked.query.get("login_hint", "")) if current().switches.prompts == "honour" else ""
+    return render_sign_in(request, str(asked.query["client_id"]), hint)
 
 
 def start_session(request: HttpRequest) -> bool:

@@ -57,6 +57,7 @@ def settings_for(options: Options, directory: Path, secret_key: str, keys: KeyRi
         "MIDDLEWARE": [
             "django_eprospera.sandbox.middleware.count_and_fail_on_demand",
             "django_eprospera.sandbox.middleware.harden",
+            "django_eprospera.sandbox.middleware.vary",
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.middleware.locale.LocaleMiddleware",
             "django.middleware.common.CommonMiddleware",

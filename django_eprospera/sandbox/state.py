@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from django_eprospera.sandbox.faults import Faults
+from django_eprospera.sandbox.limits import Limits
 from django_eprospera.sandbox.options import Options, Switches, changed
 from django_eprospera.sandbox.tamper import Tampering
 
@@ -27,18 +28,19 @@ class State:
     def __init__(self, options: Options, keys: KeyRing) -> None:
         self.options, self.keys = options, keys
         self.switches: Switches = options.switches
-        self.faults, self.tampering = Faults(), Tampering()
+        self.faults, self.tampering, self.limits = Faults(), Tampering(), Limits()
         # SQLite allows one writer at a time and makes the others poll; waiting for a lock is faster and fair.
         self.write_lock = threading.Lock()
         self._counters: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def reset(self) -> None:
-        """Restore the switches of the command line, and remove counters, faults and tampering."""
+        """Restore the switches of the command line, and forget counters, faults, tampering and requests of rate limits."""
         self.change_switches(None)
         self.reset_counters()
         self.faults.clear()
         self.tampering.clear()
+        self.limits.clear()
 
     def change_switches(self, changes: dict[str, Any] | None) -> None:
         """Change some switches, or with None restore those of the command line. Raises ValueError for unknown ones."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from django.urls import path
 from django.views.static import serve
 
-from django_eprospera.sandbox import authorize, control, device, discovery, files, me, pages, token_views
+from django_eprospera.sandbox import authorize, control, device, discovery, files, lookup, me, pages, token_views
 
 _STATIC = Path(__file__).parent / "static" / "eprospera_sandbox"
 
@@ -30,6 +30,7 @@ urlpatterns = [
     path("api/v1/me/legal-entities", me.legal_entities),
     path("api/v1/me/legal-entities/<str:entity>", me.legal_entity),
     path("api/v1/me/legal-entities/<str:entity>/documents", me.legal_entity_documents),
+    path("api/v1/verify_rpn", lookup.verify_rpn),
     # Pages and files
     path("", pages.index, name="index"),
     path("sign-in", pages.sign_in, name="sign-in"),

@@ -77,7 +77,8 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         if found.used:
             # RFC 6749 section 4.1.2: a code that is used twice has leaked, so its tokens are revoked.
             current().count("reuse code")
-            end([found.consent])
+            if current().switches.code_reuse == "revoke":
+                end([found.consent])
             return False
         if found.is_expired() or found.redirect_uri != request.redirect_uri:
             return False
@@ -106,7 +107,12 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         if found.revoked:
             if found.consent.ended is None:
                 current().count("reuse refresh_token")
-                if current().switches.refresh_reuse == "revoke":
+                grace = timedelta(seconds=current().switches.refresh_grace_seconds)
+                reuse = current().switches.refresh_reuse
+                if reuse == "grace" and timezone.now() - found.revoked < grace and found.expires > timezone.now():
+                    request.user, request.consent, request.spent = found.user, found.consent, found
+                    return True
+                if reuse != "reject":
                     end([found.consent])
             return False
         if found.expires <= timezone.now():
@@ -137,7 +143,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
             token.pop("refresh_token", None)
             return
         if spent := getattr(request, "spent", None):
-            RefreshToken.objects.filter(pk=spent.pk).update(revoked=timezone.now())
+            RefreshToken.objects.filter(pk=spent.pk, revoked=None).update(revoked=timezone.now())
         RefreshToken.objects.create(
             user=request.user, application=request.client, consent=consent, token_family=consent.pk,
             expires=spent.expires if spent and current().switches.refresh_lifetime == "fixed" else refresh_token_end(consent),
@@ -177,7 +183,11 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         """Revoke a refresh token with its grant, or one access token. Ignore tokens of other clients."""
         own = {"token_checksum": checksum(token), "application": request.client}
         if refresh := RefreshToken.objects.select_related("consent").filter(**own).first():
-            end([refresh.consent])
+            if current().switches.revoke_refresh_token == "grant":  # noqa: S105 - a switch
+                end([refresh.consent])
+            else:
+                # With all that were rotated before, or those could be used within their grace.
+                RefreshToken.objects.filter(consent=refresh.consent).delete()
         AccessToken.objects.filter(**own).delete()
 
     # ID tokens
