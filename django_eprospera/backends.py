@@ -37,6 +37,7 @@ from django_eprospera.sign_in.pending import PendingSignIn
 from django_eprospera.sign_in.recent import has_recent_authentication, note_authentication, note_sign_in
 from django_eprospera.sign_in.sealed_grant import GRANT, seal_grant
 from django_eprospera.sign_in.social_backend import SocialBackend
+from django_eprospera.sign_in.user_details import creating_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,7 +199,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         self._stage = "pipeline"
         steps = [step for step in pipeline if step not in _DROPPED_STEPS]
         steps += [] if _STEP in steps else [_STEP]
-        with transaction.atomic(using=router.db_for_write(Connection)):
+        with transaction.atomic(using=router.db_for_write(Connection)), creating_users():
             outcome = super().pipeline(steps, pipeline_index, *args, **kwargs)
             if isinstance(outcome, get_user_model()) and getattr(outcome, "social_user", None) is None:
                 raise AuthConfigurationError(self, parameter="PIPELINE", stage="pipeline")

@@ -20,6 +20,7 @@ from django_eprospera.kyc import affiliations
 from django_eprospera.models import Connection, EntityConsent, EntityDocument, VerificationImage
 from django_eprospera.sign_in import pending
 from django_eprospera.sign_in.recent import note_authentication, note_sign_in
+from django_eprospera.sign_in.user_details import fit_email
 from django_eprospera.tokens.revocation import queue_revocation
 
 __all__: list[str] = []
@@ -96,6 +97,8 @@ def note_when_signed_in(request: Any, **_: Any) -> None:
         note_sign_in(request, auth_time if proves_identity else None)
         note_authentication(request, auth_time)
 
+
+pre_save.connect(fit_email, sender=settings.AUTH_USER_MODEL, dispatch_uid="eprospera_fit_email")
 
 # A paused sign-in holds tokens, and python-social-auth's table takes everything as it is.
 pre_save.connect(pending.seal_partial, sender=Partial, dispatch_uid="eprospera_seal_partial")

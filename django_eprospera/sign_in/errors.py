@@ -117,6 +117,14 @@ _EMAIL_IN_USE: Final = _Case(
         "then connect it with e-Próspera."
     ),
 )
+_NO_EMAIL: Final = _Case(
+    403,
+    _("This site needs your e-mail address"),
+    _(
+        "Your e-Próspera account has none, or you did not share it, so no account was created. Try again, and allow this site "
+        "to see your e-mail address."
+    ),
+)
 _CONFLICT: Final = _Case(
     409,
     _("An account of yours may be here already"),
@@ -172,6 +180,7 @@ _CASES: Final[dict[str, _Case]] = {
     "disconnect_disallowed": _ONLY_WAY,
     "duplicate_parameter": _INCOMPLETE,
     "email_in_use": _EMAIL_IN_USE,
+    "email_missing": _NO_EMAIL,
     "http_error": _NONSENSE,
     "identity_in_use": _OTHER_ACCOUNT,
     "inactive_user": _INACTIVE,

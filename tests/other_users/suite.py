@@ -11,7 +11,8 @@ from django.urls import reverse
 from django_eprospera import kyc
 from django_eprospera.errors import DecisionRefused
 from django_eprospera.models import AuditEntry, Connection, Decision, Review
-from tests.sandbox_process import LUCIA, SandboxProcess
+from tests.sandbox_process import LUCIA, OTTO, SandboxProcess
+from tests.sign_in import steps
 from tests.visitor import Visitor, query_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,6 +36,32 @@ def person(live_server, sandbox, media):
     connection = Connection.objects.get()
     assert visitor.get("/whoami/").text == connection.user.email
     return connection
+
+
+def sign_in(live_server, sandbox, persona):
+    visitor = Visitor(live_server.url)
+    reached = sandbox.walk(query_of(visitor.begin().headers["Location"]), persona)
+    return visitor, visitor.get("/complete/eprospera/", params=reached)
+
+
+def test_who_shares_no_email_address_reads_that_this_site_needs_one(live_server, sandbox, settings, caplog):
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = ["openid", "profile"]
+    for persona in (LUCIA, OTTO):  # the first one, too, and not the second alone
+        visitor, page = sign_in(live_server, sandbox, persona)
+        assert page.status_code == 403
+        assert "This site needs your e-mail address" in page.text
+        assert visitor.get("/whoami/").text == ""
+    assert caplog.text.count("sign-in refused: reason=email_missing stage=pipeline") == 2
+    assert not get_user_model().objects.exists()
+
+
+def test_a_step_of_the_site_decides_what_to_store_instead(live_server, sandbox, settings):
+    settings.SOCIAL_AUTH_EPROSPERA_SCOPE = ["openid", "profile"]
+    settings.SOCIAL_AUTH_PIPELINE = [*steps.DEFAULT[:5], "tests.sign_in.steps.make_up_an_address", *steps.DEFAULT[5:]]
+    for persona in (LUCIA, OTTO):
+        visitor, _ = sign_in(live_server, sandbox, persona)
+        assert visitor.get("/whoami/").text.endswith("@users.invalid")
+    assert get_user_model().objects.count() == 2
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Pipeline steps as a site might have them."""
 
+import hashlib
+
 from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from social_core.exceptions import AuthPolicyError
@@ -62,3 +64,9 @@ def find_nobody(**_):
 def join_by_email(details, user=None, **_):
     """Joins whoever has the same address, which is the site's own decision."""
     return {"user": user or get_user_model().objects.filter(email=details["email"]).first(), "is_new": False}
+
+
+def make_up_an_address(details, uid, **_):
+    """A site's own answer to people without an address: it decides before `create_user`."""
+    if not details["email"]:
+        details["email"] = f"{hashlib.sha256(uid.encode()).hexdigest()[:20]}@users.invalid"
