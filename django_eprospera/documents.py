@@ -141,8 +141,11 @@ def is_stored(stored_file: StoredFile) -> bool:
 
 
 def forget(stored_file: StoredFile) -> None:
-    """Delete the file of a row that is being deleted, when the transaction commits."""
-    _delete_after_commit(stored_file.storage_name, router.db_for_write(type(stored_file), instance=stored_file))
+    """Delete the file of a row that is about to be deleted, when the transaction commits."""
+    alias = router.db_for_write(type(stored_file), instance=stored_file)
+    # The name that is stored now: a sync may have fetched the file since the row was read. From now on it finds no row.
+    rows = type(stored_file).objects.using(alias).select_for_update().filter(pk=stored_file.pk)
+    _delete_after_commit(rows.values_list("storage_name", flat=True).first() or "", alias)
 
 
 def _delete_after_commit(name: str, alias: str) -> None:

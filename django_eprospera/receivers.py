@@ -7,7 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
-from django.db import transaction
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError, transaction
 from django.db.models.signals import post_delete, post_init, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils.translation import get_language
@@ -21,7 +22,7 @@ from django_eprospera.models import Connection, EntityConsent, EntityDocument, V
 from django_eprospera.sign_in import pending
 from django_eprospera.sign_in.recent import note_authentication, note_sign_in
 from django_eprospera.sign_in.user_details import fit_email
-from django_eprospera.tokens.revocation import queue_revocation
+from django_eprospera.tokens.grant import clear
 
 __all__: list[str] = []
 
@@ -59,7 +60,12 @@ def _notify(user: Any, event: str) -> None:
 @receiver(signals.facts_synced)
 def evaluate_reviews(connection: Connection, **_: Any) -> None:
     """New facts may queue a review, or put a decided one back into the queue."""
-    kyc.evaluate(connection)
+    try:
+        kyc.evaluate(connection)
+    except (ObjectDoesNotExist, IntegrityError):
+        if Connection.objects.filter(pk=connection.pk).exists():
+            raise
+        # The connection, or its user, was deleted meanwhile.
 
 
 @receiver(post_save, sender=Connection)
@@ -77,13 +83,13 @@ def remember_consent(instance: EntityConsent, *, raw: bool = False, **_: Any) ->
 
 
 @receiver(pre_delete, sender=Connection)
-def revoke_what_ends(instance: Connection, **_: Any) -> None:
-    """However a connection ends (disconnected, its user deleted), its tokens are revoked at the provider."""
-    queue_revocation(instance)
+def clear_what_ends(instance: Connection, **_: Any) -> None:
+    """However a connection ends (disconnected, its user deleted), its tokens are revoked and its facts erased."""
+    clear(instance)
 
 
-@receiver(post_delete, sender=VerificationImage)
-@receiver(post_delete, sender=EntityDocument)
+@receiver(pre_delete, sender=VerificationImage)
+@receiver(pre_delete, sender=EntityDocument)
 def remove_file(instance: VerificationImage | EntityDocument, **_: Any) -> None:
     """A row takes its file along, however it is deleted."""
     documents.forget(instance)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import router, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from django_eprospera import audit
@@ -24,14 +25,13 @@ from django_eprospera.kyc.facts import (
     person_facts,
     person_subject,
 )
-from django_eprospera.models import AuditEntry, LegalEntity, Review
+from django_eprospera.models import AuditEntry, Connection, LegalEntity, Review
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-    from django_eprospera.models import Connection
 
 __all__ = ["evaluate", "evaluate_companies", "evaluate_entity", "status_for", "status_for_entity"]
 
@@ -51,6 +51,7 @@ def evaluate(connection: Connection) -> Review:
         person_subject(connection),
         lambda: person_facts(connection),
         {"user_id": connection.user_id},
+        connection,
     )
     evaluate_companies(connection)
     return review
@@ -97,7 +98,11 @@ def _current_connection(user: AbstractBaseUser | AnonymousUser) -> Connection | 
 
 
 def _settle(
-    kind: Review.Subject, subject: str, read: Callable[[], PersonFacts | EntityFacts], owner: dict[str, Any]
+    kind: Review.Subject,
+    subject: str,
+    read: Callable[[], PersonFacts | EntityFacts],
+    owner: dict[str, Any],
+    connection: Connection | None = None,
 ) -> Review:
     alias = router.db_for_write(Review)
     for _ in range(_ATTEMPTS):
@@ -111,6 +116,10 @@ def _settle(
         reopened = review.status in _DECIDED and status != review.status
         as_read = Review.objects.using(alias).filter(pk=review.pk, status=review.status, decided_at=review.decided_at)
         with transaction.atomic(using=alias):
+            # The lock comes before the write, so that the connection and its user stay until the review is committed.
+            rows = Connection.objects.using(alias).filter(pk=connection.pk if connection else None)
+            if connection is not None and not rows.update(used_at=F("used_at")):
+                return review  # disconnected meanwhile
             written = as_read.update(**values)
             if written and reopened:
                 audit.record(AuditEntry.Action.REOPENED, review, detail={"why": "facts_changed"})

@@ -92,6 +92,8 @@ def sync(connection: Connection, resources: Iterable[str] | None = None) -> Sync
 
 
 def _send_synced(connection: Connection, report: SyncReport) -> None:
+    if not Connection.objects.filter(pk=connection.pk).exists():
+        return  # disconnected meanwhile
     called = facts_synced.send_robust(
         Connection, connection=connection, changed=report.changed, failed=list(report.failed)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from django_eprospera.audit import record
@@ -23,7 +23,7 @@ from django_eprospera.models import (
 from django_eprospera.signals import connection_ended, signed_in
 from django_eprospera.tokens import clock
 from django_eprospera.tokens.lease import IDLE
-from django_eprospera.tokens.revocation import queue_tokens
+from django_eprospera.tokens.revocation import queue_revocation, queue_tokens
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.provider.grants import Tokens
 
-__all__ = ["disconnect", "store_sign_in"]
+__all__ = ["clear", "disconnect", "store_sign_in"]
 
 
 def store_sign_in(
@@ -64,6 +64,7 @@ def store_sign_in(
             # The grant that this one replaces ends with the connection, at the latest.
             queue_tokens(alias, connection, refresh_token=_opened(connection), hold=True)
             if connection.client_id != conf.client_id:
+                # What another client was given has to be given to this one anew.
                 _erase_facts(alias, connection)
         connection.client_id = conf.client_id
         connection.scope = tokens.scope or ""
@@ -79,7 +80,7 @@ def store_sign_in(
 
 
 def _erase_facts(alias: str, connection: Connection) -> None:
-    """Erase what another client was given: this one has to be given it anew. Decisions and the audit chain stay."""
+    """Erase what was fetched with the grant. Decisions and the audit chain stay."""
     for model in (NaturalPerson, Residency, IdVerification, EntityConsent, ResourceState):
         model.objects.using(alias).filter(connection=connection).delete()
 
@@ -109,6 +110,23 @@ def _take(connection: Connection, tokens: Tokens, now: datetime) -> None:
         setattr(connection, name, value)
 
 
+def clear(connection: Connection) -> None:
+    """Queue the tokens of a connection for revocation, and erase its facts, in the transaction that is about to delete it.
+
+    Django lists what it deletes along with a user before its transaction begins, so that a sync may have added rows since. From
+    now on, until the connection is gone, a sync waits.
+    """
+    alias = router.db_for_write(Connection, instance=connection)
+    _lock(alias, connection)
+    queue_revocation(connection)
+    _erase_facts(alias, connection)
+
+
+def _lock(alias: str, connection: Connection) -> None:
+    """Hold the row until the transaction ends. Each transaction of a sync begins with the same lock."""
+    Connection.objects.using(alias).filter(pk=connection.pk).update(used_at=F("used_at"))
+
+
 def disconnect(connection: Connection, *, actor: User | None = None) -> None:
     """End the connection: erase it with all cached facts and files, and have its tokens revoked at the provider.
 
@@ -117,6 +135,7 @@ def disconnect(connection: Connection, *, actor: User | None = None) -> None:
     """
     alias = router.db_for_write(Connection, instance=connection)
     with transaction.atomic(using=alias):
+        _lock(alias, connection)
         record(AuditEntry.Action.DISCONNECTED, connection, actor=actor)
         user = connection.user
         connection.delete(using=alias)
