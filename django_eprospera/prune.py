@@ -31,6 +31,7 @@ from django_eprospera.models import (
     VerificationImage,
 )
 from django_eprospera.sign_in.pending import prune_states
+from django_eprospera.sign_in.sessions import prune_sessions
 from django_eprospera.tokens import spool
 
 if TYPE_CHECKING:
@@ -106,11 +107,8 @@ def erase_unshared(entity_id: uuid.UUID) -> bool:
 
 
 def prune_sign_ins() -> int:
-    """Delete what abandoned sign-ins left in python-social-auth's tables. Returns the number of rows.
-
-    `manage.py clearsessions` deletes their sessions.
-    """
-    deleted = 0
+    """Delete what abandoned sign-ins left: states, paused pipelines, and sessions that hold nothing else. Returns how many."""
+    deleted = prune_sessions()
     while found := prune_states():
         deleted += found
     paused = Partial.objects.filter(backend="eprospera", timestamp__lt=timezone.now() - _PARTIAL_LIFETIME)

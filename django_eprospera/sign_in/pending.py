@@ -25,6 +25,7 @@ __all__ = [
     "LIFETIME",
     "MOST_PENDING",
     "STATE_INDEX",
+    "STATE_KEY",
     "STATE_SCOPE",
     "PendingSignIn",
     "open_partial",
@@ -39,6 +40,7 @@ _OWNER: Final = b"sign_in.transaction:"
 # python-social-auth's names for our states: in its nonce table, and in the session.
 STATE_SCOPE: Final = "social_core.oauth2.eprospera"
 STATE_INDEX: Final = "eprospera_oauth2_transaction_index"
+STATE_KEY: Final = "eprospera_oauth2_state_"
 
 _BACKEND: Final = "eprospera"
 _SEALED: Final = "eprospera_sealed"

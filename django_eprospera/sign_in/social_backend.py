@@ -23,7 +23,7 @@ from django_eprospera.provider.configured import limits
 from django_eprospera.provider.http import call
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.sign_in.association import uid_of
-from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, STATE_INDEX, STATE_SCOPE, prune_states
+from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, STATE_INDEX, STATE_KEY, STATE_SCOPE, prune_states
 from django_eprospera.sign_in.user_details import user_details
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
     def get_request_state(self) -> Any:
         """The state that `auth_complete` has read."""
         return self.data.get("state")
+
+    def transaction_key(self, state: str) -> str:
+        """Return the name under which the session holds a state."""
+        return f"{STATE_KEY}{state}"
 
     # Private parts of social-core: no other module names them. tests/test_dependencies.py reports one that moved.
 

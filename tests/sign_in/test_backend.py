@@ -292,6 +292,36 @@ def test_pruning_clears_all_that_is_too_old_and_nothing_else(visitor, sandbox):
     assert prune_sign_ins() == 0
 
 
+def put_back(visitor, seconds, **more):
+    """As if this browser's session had been saved earlier; adds to it what a site might."""
+    row = Session.objects.get(session_key=visitor.session_key)
+    store = Session.get_session_store_class()()
+    row.session_data = store.encode(row.get_decoded() | more)
+    row.expire_date -= timedelta(seconds=seconds)
+    row.save()
+
+
+def test_pruning_clears_the_sessions_of_sign_ins_that_were_only_begun(site, sandbox):
+    """500 anonymous clicks on the button leave 500 sessions: until the next run, and not for two weeks."""
+    abandoned, with_a_cart, under_way, signed_in = (Visitor(site) for _ in range(4))
+    for visitor in (abandoned, with_a_cart, under_way, signed_in):
+        visitor.begin(next="/button/")
+    return_of(signed_in, sandbox)
+    signed_in.begin()
+    put_back(abandoned, 1801)
+    put_back(with_a_cart, 1801, cart=[1])
+    put_back(signed_in, 1801)
+    kept = {visitor.session_key for visitor in (with_a_cart, under_way, signed_in)}
+    prune_sign_ins()
+    assert set(Session.objects.values_list("session_key", flat=True)) == kept
+
+
+@pytest.mark.parametrize("engine", ["cached_db", "cache", "file", "signed_cookies"])
+def test_pruning_works_whatever_keeps_the_sessions(db, settings, engine):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    assert prune_sign_ins() == 0
+
+
 # Disconnecting through python-social-auth
 
 
