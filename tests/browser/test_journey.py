@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.steps import answer, choose, sign_in, sign_in_reviewer, wait_for_data
-from tests.sandbox_process import ANA, LUCIA, MIRJAM, NADIA, OTTO, ROBIN, SAMUEL, TEO, WULANDARI
+from tests.sandbox_process import ANA, LARS, LUCIA, MIRJAM, NADIA, OTTO, ROBIN, SAMUEL, TEO, WULANDARI
 
 
 def decide(page, demo, name, outcome, reason):
@@ -119,6 +119,12 @@ def test_person_refreshes_shares_other_companies_and_disconnects(visitor, demo):
     page.get_by_role("button", name="Refresh now").click()
     expect(page.locator(".messages")).to_be_visible()
 
+    page.get_by_role("link", name="Disconnect").click()
+    expect(page.get_by_text("your identity check, with its pictures")).to_be_visible()
+    page.get_by_role("link", name="Keep the connection").click()
+    expect(page).to_have_url(f"{demo.url}/")
+    page.goto("/account/")
+    page.get_by_role("link", name="Disconnect").click()
     page.get_by_role("button", name="Disconnect").click()
     expect(page).to_have_url(f"{demo.url}/")
     page.goto("/account/")
@@ -133,6 +139,31 @@ def test_withdrawal_follows_a_sign_in_of_a_moment_ago(visitor, demo):
     page.goto("/vault/withdraw/")
     page.get_by_role("button", name="Withdraw").click()
     expect(page.locator(".messages")).to_contain_text("Withdrawn.")
+
+
+def test_person_deletes_the_account(visitor, demo):
+    page = visitor()
+    sign_in(page, LARS)
+    wait_for_data(page)
+    page.get_by_role("link", name="Delete the account").click()
+    page.get_by_role("button", name="Delete the account").click()
+    expect(page).to_have_url(f"{demo.url}/")
+    expect(page.locator(".messages")).to_contain_text("Your account was deleted.")
+    expect(page.get_by_role("button", name="Sign in with e-Próspera")).to_be_visible()
+    sign_in(page, LARS)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Lars")
+
+
+def test_refused_person_signs_in_as_somebody_else(visitor, demo):
+    page = visitor()
+    sign_in(page, NADIA)
+    wait_for_data(page)
+    page.goto("/members/")
+    page.get_by_role("button", name="Sign out, and sign in as somebody else").click()
+    page.get_by_role("button", name="Sign in with e-Próspera").click()
+    page.locator(f'[name="sub"][value="{SAMUEL}"]').click()
+    answer(page)
+    expect(page).to_have_url(f"{demo.url}/members/")
 
 
 def test_sign_out_ends_the_session(visitor, demo):
