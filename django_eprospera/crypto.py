@@ -86,10 +86,12 @@ class Keyring:
             raise ValueError("no key given")
         self._fernets: dict[str, Fernet] = {}
         self._files: dict[str, _Key] = {}
+        self._codes: dict[str, _Key] = {}
         for position, key in enumerate(keys, 1):
             material = _Key(key, position)
             self._fernets[material.id] = Fernet(key)
             self._files[material.id] = material.derive(b"files")
+            self._codes[material.id] = material.derive(b"audit")
         self._indexes: dict[str, _Key] = {}
         for position, key in enumerate((*index_keys, *keys), 1):
             material = _Key(key, position)
@@ -145,6 +147,19 @@ class Keyring:
         """Blind index of a normalised text under every index key: what a search has to look for."""
         message = _indexed(label, text)
         return [key.index(message) for key in self._indexes.values()]
+
+    def authenticate(self, message: bytes) -> str:
+        """Return an authentication code (HMAC-SHA256) of a message under the newest key, whose id it begins with."""
+        return self._codes[self.current].index(message)
+
+    def is_authentic(self, message: bytes, code: str) -> bool:
+        """Return whether `authenticate` made the code for this message. Raises DoesNotOpen if its key is not in the list."""
+        key = self._codes.get(key_id_of(code))
+        if key is None:
+            raise DoesNotOpen(
+                f"it needs key {key_id_of(code) or '(none named)'}, which FIELD_ENCRYPTION_KEY does not hold"
+            )
+        return hmac.compare_digest(key.index(message), code)
 
     def seal_file(self, owner: bytes, source: IO[bytes], target: IO[bytes]) -> None:
         """Seal everything that `source` still holds into `target`, in chunks of 64 KiB."""

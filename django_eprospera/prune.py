@@ -16,6 +16,7 @@ from django.utils import timezone
 from social_django.models import Partial
 
 from django_eprospera import audit, documents
+from django_eprospera.audit.rows import subject_of
 from django_eprospera.conf import conf
 from django_eprospera.consent import ENDED, NOT_GRANTED, SCOPES
 from django_eprospera.models import (
@@ -36,7 +37,7 @@ from django_eprospera.tokens import spool
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -99,8 +100,9 @@ def erase_unshared(entity_id: uuid.UUID) -> bool:
             if not rows.update(updated_at=F("updated_at")):
                 return False
             entity = LegalEntity.objects.get(pk=entity_id)
-            audit.record(AuditEntry.Action.ERASED, entity, detail={"cause": "not_shared"})
+            subject = subject_of(entity)
             entity.delete()
+            audit.record(AuditEntry.Action.ERASED, subject, detail={"cause": "not_shared"})
     except IntegrityError:
         return False  # shared again at the same time
     return True
@@ -137,8 +139,10 @@ def _erase_facts(before: datetime, count: Pruned, *, dry_run: bool) -> None:
             count.facts += 1
             if not dry_run:
                 with transaction.atomic(using=router.db_for_write(Connection)):
-                    model.objects.filter(connection=connection).delete()
-                    _note_erased(connection, resource)
+                    facts = model.objects.filter(connection=connection)
+                    names = list(map(subject_of, facts))
+                    facts.delete()
+                    _note_erased(connection, resource, names)
 
 
 def _erase_documents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
@@ -150,9 +154,10 @@ def _erase_documents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
         count.documents += len(unread)
         if unread and not dry_run:
             with transaction.atomic(using=router.db_for_write(Connection)):
+                names = list(map(subject_of, unread))
                 for document in unread:
                     document.delete()
-                _note_erased(connection, _RESOURCE.ENTITY_DOCUMENTS)
+                _note_erased(connection, _RESOURCE.ENTITY_DOCUMENTS, names)
 
 
 def _withdrawn(resource: str, before: datetime) -> QuerySet[Connection]:
@@ -168,9 +173,11 @@ def _ended(before: datetime) -> Q:
     return Q(state=Connection.State.REAUTHORIZE, state_cause__in=ENDED, state_changed_at__lt=before)
 
 
-def _note_erased(connection: Connection, resource: str) -> None:
+def _note_erased(connection: Connection, resource: str, deleted: Iterable[str]) -> None:
     ResourceState.objects.filter(connection=connection, resource=resource).update(synced_at=None)
-    audit.record(AuditEntry.Action.ERASED, connection, detail={"cause": "not_granted", "resource": resource})
+    audit.record(
+        AuditEntry.Action.ERASED, connection, detail={"cause": "not_granted", "resource": resource}, deleted=deleted
+    )
 
 
 def _orphans() -> Iterator[str]:

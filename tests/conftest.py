@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.utils import translation
 from social_core.backends.open_id_connect import OpenIdConnectAuth
@@ -46,6 +47,14 @@ def pytest_unconfigure(config):
     """Remove the scratch directory: a worker of pytest-xdist ends without running what `atexit` was told."""
     if hasattr(config, "workerinput") and "EPROSPERA_TEST_SCRATCH" not in os.environ:
         shutil.rmtree(settings.SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """Drop the triggers on SQLite, where a test's end empties tables with DELETE (PostgreSQL: TRUNCATE)."""
+    if connection.vendor == "sqlite":
+        with django_db_blocker.unblock():
+            call_command("eprospera_audit", "--drop-triggers")
 
 
 @pytest.fixture(autouse=True)

@@ -16,3 +16,4 @@ def test_the_migrations_go_back_and_forth():
     assert "django_eprospera_connection" not in connection.introspection.table_names()
     call_command("migrate", "django_eprospera", verbosity=0)
     assert "django_eprospera_connection" in connection.introspection.table_names()
+    call_command("eprospera_audit", "--drop-triggers")  # as `conftest.django_db_setup` does, for the end of this test

@@ -1,6 +1,7 @@
 """A second process for tests: waits for a line on standard input, then works, and prints what became of it.
 
-`ask PK [PK …]` asks for an access token of each connection, `sync PK [PK …]` syncs each, `manage COMMAND [ARGUMENT …]` runs a
+`ask PK [PK …]` asks for an access token of each connection, `sync PK [PK …]` syncs each,
+`audit SUBJECT [SUBJECT …]` adds audit entries, `manage COMMAND [ARGUMENT …]` runs a
 command. The environment says against which provider (WORKER_PROVIDER, WORKER_CLIENT, WORKER_SECRET), under which settings
 (WORKER_SETTINGS, a JSON object), and by how many seconds the process's clock is wrong (WORKER_CLOCK).
 """
@@ -32,6 +33,13 @@ def sync(pk):
     return sync(Connection.objects.get(pk=pk)).failed
 
 
+def audit(subject):
+    from django_eprospera.audit import record
+    from django_eprospera.models import AuditEntry
+
+    return record(AuditEntry.Action.VIEWED, subject).position
+
+
 def work():
     django.setup()
     settings.EPROSPERA_BASE_URL = os.environ["WORKER_PROVIDER"]
@@ -46,7 +54,7 @@ def work():
         call_command(*arguments)
         return
     for pk in arguments:
-        print(pk, {"ask": ask, "sync": sync}[kind](pk), flush=True)
+        print(pk, {"ask": ask, "sync": sync, "audit": audit}[kind](pk), flush=True)
 
 
 def main():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
@@ -20,6 +21,9 @@ from django_eprospera.wording import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
 __all__: list[str] = []
 
 
@@ -28,12 +32,19 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     """The audit chain, newest entry first."""
 
     list_display = ("position", "time", "action", "who", "about", "summary")
-    list_select_related = ("actor",)
     list_filter = ("action", ("at", admin.DateFieldListFilter))
-    search_fields = ("subject", "actor_ref")
-    search_help_text = _("Model and primary key of the subject, or the primary key of the user who acted.")
-    fields = ("position", "at", "action", "actor", "actor_ref", "subject", "said", "previous", "digest")
+    search_help_text = _("Model and primary key of the subject, or the user who acted.")
+    fields = ("position", "at", "action", "who", "subject", "said", "rows", "previous", "digest")
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        """Read the actor with the entry, so that one who was deleted is None."""
+        rows: QuerySet[AuditEntry] = super().get_queryset(request).select_related("actor")
+        return rows
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002 - Django's signature
+        """Search by subject, and by the user name of the actor."""
+        return "subject", f"actor__{get_user_model().USERNAME_FIELD}"
 
     @admin.display(description=_("time"), ordering="at")
     def time(self, obj: AuditEntry) -> str:
@@ -43,7 +54,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("actor"))
     def who(self, obj: AuditEntry) -> str:
         """Return the actor, or the primary key of one who has been deleted."""
-        return str(obj.actor or obj.actor_ref or "–")
+        return str(obj.actor or obj.actor_id or "–")
 
     @admin.display(description=_("subject"))
     def about(self, obj: AuditEntry) -> str:
@@ -70,11 +81,15 @@ class DecisionAdmin(FactsAdmin):
 
     list_display = ("decided_at", "outcome", "review", "reviewer")
     list_filter = ("outcome", ("decided_at", admin.DateFieldListFilter))
-    list_select_related = ("review", "reviewer")
     groups: ClassVar[Any] = (
         (_("Decision"), ("outcome", "decided_at", "reviewer", "reviewer_name", "reason", "digest")),
         (_("Evidence"), ("evidence",)),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Decision]:
+        """Read the reviewer with the decision, so that one who was deleted is None."""
+        rows: QuerySet[Decision] = super().get_queryset(request).select_related("review", "reviewer")
+        return rows
 
     def sections(self, obj: Decision, *, unmasked: bool) -> Iterator[Section]:
         """Add whether the decision is unchanged."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
-from django_eprospera import audit, documents, scopes
+from django_eprospera import documents, scopes
+from django_eprospera.audit.chain import canonical_digest
 from django_eprospera.consent import is_current
 from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.keys import keyring
@@ -82,7 +83,7 @@ def is_enough(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) -> 
 
 def _version_text(facts: PersonFacts | EntityFacts) -> str:
     files = {str(file.pk): file.storage_name for file in facts.files}
-    return audit.canonical_digest({"facts": shown(facts), "files": files})
+    return canonical_digest({"facts": shown(facts), "files": files})
 
 
 def _safely(check: Callable[[Any], Finding | None], facts: Any) -> Finding | None:

@@ -13,6 +13,8 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
 from django_eprospera import audit
+from django_eprospera.audit.chain import canonical_digest
+from django_eprospera.audit.rows import subject_of
 from django_eprospera.errors import DecisionRefused
 from django_eprospera.keys import keyring
 from django_eprospera.kyc.affiliations import is_own_review
@@ -110,7 +112,9 @@ def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: 
         unchanged = facts_of(review)
         if (unchanged and unchanged.stored) != (facts and facts.stored):
             raise _stale()
-        decision = _store(review, facts, findings, outcome=outcome, reason=reason, reviewer=reviewer, now=now)
+        decision = _store(
+            review, facts, findings, outcome=outcome, reason=reason, reviewer=reviewer, now=now, alias=alias
+        )
         # A lambda and no partial: Django logs a failed robust hook by its name.
         transaction.on_commit(
             lambda: kyc_decided.send(Review, review=review, decision=decision), using=alias, robust=True
@@ -127,7 +131,7 @@ def verify_decision(decision: Decision) -> bool:
     if decision.digest != _digest(decision):
         return False
     entries = AuditEntry.objects.filter(
-        action=AuditEntry.Action.DECIDED, subject=audit.subject_of(decision.review)
+        action=AuditEntry.Action.DECIDED, subject=subject_of(decision.review)
     ).values_list("detail", flat=True)
     return any(detail.get("digest") == decision.digest for detail in entries)
 
@@ -150,6 +154,7 @@ def _store(
     reason: str,
     reviewer: Any,
     now: datetime,
+    alias: str,
 ) -> Decision:
     decision = Decision(
         id=uuid.uuid4(),
@@ -175,12 +180,14 @@ def _store(
         review,
         actor=reviewer,
         detail={"decision": str(decision.pk), "outcome": outcome.value, "digest": decision.digest},
+        # As they were just written.
+        rows=[Review.objects.using(alias).get(pk=review.pk), decision],
     )
     return decision
 
 
 def _digest(decision: Decision) -> str:
-    return audit.canonical_digest(
+    return canonical_digest(
         {
             "id": str(decision.pk),
             "review": str(decision.review_id),
@@ -201,7 +208,11 @@ def _examine(review: Review) -> tuple[PersonFacts | EntityFacts | None, list[Fin
     values = columns_of(facts, findings)
     if values["checks"] != review.checks:
         # The page may have shown stored results of file checks. The next one shows these.
-        Review.objects.filter(pk=review.pk).update(**values)
+        alias = router.db_for_write(Review)
+        with transaction.atomic(using=alias):
+            Review.objects.using(alias).filter(pk=review.pk).update(**values)
+            stored = Review.objects.using(alias).get(pk=review.pk)
+            audit.record(AuditEntry.Action.STORED, review, rows=[stored])
     return facts, findings
 
 
@@ -215,7 +226,7 @@ def _is_version(
 def _version_text(review: Review, facts: PersonFacts | EntityFacts | None, findings: Iterable[Finding]) -> str:
     at = "" if review.decided_at is None else review.decided_at.astimezone(UTC).isoformat()
     checks = [finding.to_json() for finding in findings]
-    return audit.canonical_digest({"status": review.status, "decided_at": at, "facts": shown(facts), "checks": checks})
+    return canonical_digest({"status": review.status, "decided_at": at, "facts": shown(facts), "checks": checks})
 
 
 def _stale() -> DecisionRefused:

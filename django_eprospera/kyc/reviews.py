@@ -106,7 +106,7 @@ def _settle(
 ) -> Review:
     alias = router.db_for_write(Review)
     for _ in range(_ATTEMPTS):
-        review, _created = Review.objects.using(alias).get_or_create(subject=subject, defaults={"subject_kind": kind})
+        review, created = Review.objects.using(alias).get_or_create(subject=subject, defaults={"subject_kind": kind})
         facts = read()
         findings = run(facts)
         status = _status(review, facts, enough=is_enough(facts, findings))
@@ -115,17 +115,23 @@ def _settle(
             values["queued_at"] = timezone.now() if status == Review.Status.PENDING else None
         reopened = review.status in _DECIDED and status != review.status
         as_read = Review.objects.using(alias).filter(pk=review.pk, status=review.status, decided_at=review.decided_at)
+        if not created and all(getattr(review, name) == value for name, value in values.items()):
+            if as_read.exists():
+                return review
+            continue
         with transaction.atomic(using=alias):
             # The lock comes before the write, so that the connection and its user stay until the review is committed.
             rows = Connection.objects.using(alias).filter(pk=connection.pk if connection else None)
             if connection is not None and not rows.update(used_at=F("used_at")):
                 return review  # disconnected meanwhile
-            written = as_read.update(**values)
-            if written and reopened:
-                audit.record(AuditEntry.Action.REOPENED, review, detail={"why": "facts_changed"})
-        if written:
+            if not as_read.update(**values):
+                continue
             review.refresh_from_db()
-            return review
+            if reopened:
+                audit.record(AuditEntry.Action.REOPENED, review, detail={"why": "facts_changed"}, rows=[review])
+            else:
+                audit.record(AuditEntry.Action.STORED, review, rows=[review])
+        return review
     raise EprosperaError(
         f"Review {review.pk} was changed by others {_ATTEMPTS} times while it was evaluated. The next sync evaluates it again."
     )

@@ -6,6 +6,15 @@ import django_eprospera.fields.blind_index
 import uuid
 from django.conf import settings
 from django.db import migrations, models
+from django_eprospera.models import triggers
+
+
+def create_triggers(_apps, schema_editor):
+    triggers.create(schema_editor.connection)
+
+
+def drop_triggers(_apps, schema_editor):
+    triggers.drop(schema_editor.connection)
 
 
 class Migration(migrations.Migration):
@@ -52,16 +61,15 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='AuditEntry',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveBigIntegerField(unique=True, verbose_name='position')),
+                ('position', models.PositiveBigIntegerField(primary_key=True, serialize=False, verbose_name='position')),
                 ('at', models.DateTimeField(verbose_name='time')),
-                ('action', models.CharField(choices=[('viewed', 'looked at personal data'), ('opened_file', 'opened a file'), ('decided', 'decided a review'), ('reopened', 'put a review back into the queue'), ('exported', 'exported personal data'), ('searched', 'searched personal data'), ('disconnected', 'disconnected'), ('erased', 'erased data')], max_length=16, verbose_name='action')),
-                ('actor_ref', models.CharField(blank=True, max_length=64, verbose_name='actor')),
+                ('action', models.CharField(choices=[('viewed', 'looked at personal data'), ('opened_file', 'opened a file'), ('decided', 'decided a review'), ('reopened', 'put a review back into the queue'), ('exported', 'exported personal data'), ('searched', 'searched personal data'), ('disconnected', 'disconnected'), ('erased', 'erased data'), ('stored', 'stored data'), ('anchored', 'anchored the chain anew')], max_length=16, verbose_name='action')),
                 ('subject', models.CharField(help_text='Model and primary key.', max_length=600, verbose_name='subject')),
                 ('detail', models.JSONField(default=dict, help_text='Names of fields and codes, never values.', verbose_name='detail')),
-                ('previous', models.CharField(max_length=64, verbose_name='digest of the entry before')),
-                ('digest', models.CharField(max_length=64, verbose_name='digest')),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='actor')),
+                ('rows', models.JSONField(default=list, help_text='Names and digests of rows that were written with the entry.', verbose_name='rows')),
+                ('previous', models.CharField(help_text='SHA-256', max_length=64, verbose_name='hash of the entry before')),
+                ('digest', models.CharField(help_text='HMAC of all other columns; begins with its key.', max_length=64, verbose_name='digest')),
+                ('actor', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='actor')),
             ],
             options={
                 'verbose_name': 'audit entry',
@@ -265,7 +273,7 @@ class Migration(migrations.Migration):
                 ('evidence', django_eprospera.fields.SealedJSONField(help_text='The facts at the time of the decision.', label='decision.evidence', verbose_name='evidence')),
                 ('digest', models.CharField(editable=False, max_length=64, verbose_name='digest')),
                 ('decided_at', models.DateTimeField(verbose_name='decided')),
-                ('reviewer', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='reviewer')),
+                ('reviewer', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='reviewer')),
                 ('review', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='django_eprospera.review', verbose_name='review')),
             ],
             options={
@@ -325,4 +333,5 @@ class Migration(migrations.Migration):
             model_name='verificationimage',
             constraint=models.UniqueConstraint(fields=('verification', 'kind'), name='eprospera_image_once'),
         ),
+        migrations.RunPython(create_triggers, drop_triggers),
     ]

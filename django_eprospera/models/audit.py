@@ -1,4 +1,4 @@
-"""Who looked at what, who decided, who exported: an append-only chain. Only `audit` writes it."""
+"""Audit entries: an append-only chain, which only `audit` writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AuditEntry"]
 
 
 class AuditEntry(models.Model):
-    """One event. `digest` covers the entry and the digest before it, so a change or a gap shows. No personal data."""
+    """One event, authenticated together with all entries before it. Contains no personal data."""
 
     class Action(models.TextChoices):
         VIEWED = "viewed", _("looked at personal data")
@@ -26,19 +26,30 @@ class AuditEntry(models.Model):
         SEARCHED = "searched", _("searched personal data")
         DISCONNECTED = "disconnected", _("disconnected")
         ERASED = "erased", _("erased data")
+        STORED = "stored", _("stored data")
+        ANCHORED = "anchored", _("anchored the chain anew")
 
-    position = models.PositiveBigIntegerField(_("position"), unique=True)
+    position = models.PositiveBigIntegerField(_("position"), primary_key=True)
     at = models.DateTimeField(_("time"))
     action = models.CharField(_("action"), max_length=16, choices=Action)
+    # The key stays when the user is deleted: entries never change. None: the site itself.
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, verbose_name=_("actor"), related_name="+"
+        settings.AUTH_USER_MODEL,
+        models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        verbose_name=_("actor"),
+        related_name="+",
     )
-    # The actor's primary key as text: it stays when the user is deleted, and is what the digest covers.
-    actor_ref = models.CharField(_("actor"), max_length=64, blank=True)
     subject = models.CharField(_("subject"), max_length=600, help_text=_("Model and primary key."))
     detail = models.JSONField(_("detail"), default=dict, help_text=_("Names of fields and codes, never values."))
-    previous = models.CharField(_("digest of the entry before"), max_length=64)
-    digest = models.CharField(_("digest"), max_length=64)
+    rows = models.JSONField(
+        _("rows"), default=list, help_text=_("Names and digests of rows that were written with the entry.")
+    )
+    previous = models.CharField(_("hash of the entry before"), max_length=64, help_text="SHA-256")
+    digest = models.CharField(
+        _("digest"), max_length=64, help_text=_("HMAC of all other columns; begins with its key.")
+    )
 
     objects = AppendOnlyQuerySet.as_manager()
 

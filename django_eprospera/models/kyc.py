@@ -107,8 +107,14 @@ class Decision(SealedModel):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     review = models.ForeignKey(Review, models.PROTECT, verbose_name=_("review"), related_name="decisions")
     outcome = models.CharField(_("decision"), max_length=16, choices=Outcome)
+    # The key stays when the user is deleted: decisions never change.
     reviewer = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, verbose_name=_("reviewer"), related_name="+"
+        settings.AUTH_USER_MODEL,
+        models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        verbose_name=_("reviewer"),
+        related_name="+",
     )
     reviewer_name = SealedTextField(
         _("reviewer"), label="decision.reviewer_name", help_text=_("At the time of the decision.")

@@ -14,7 +14,7 @@ from django_eprospera import documents
 from django_eprospera.errors import ClientRejected, DocumentError, NotFound, ProviderUnavailable, SealedValueError
 from django_eprospera.models import EntityConsent, EntityDocument, LegalEntity, ResourceState
 from django_eprospera.signals import entity_consent_withdrawn
-from django_eprospera.sync.rows import Pulled, finish, lock, note, update, values_of, write
+from django_eprospera.sync.rows import Changes, Pulled, finish, lock, note, values_of, write
 from django_eprospera.sync.schedule import failure_code
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def legal_entities(fetcher: ResourceFetcher, connection: Connection, asked_at: d
         connection,
         _RESOURCE.LEGAL_ENTITIES,
         asked_at,
-        lambda: _share(connection, listed, asked_at),
+        lambda changes: _share(changes, connection, listed, asked_at),
         unfinished=bool(listed),
     )
 
@@ -79,7 +79,10 @@ def withdraw_all(connection: Connection) -> bool:
     """End every consent of the connection, whose scopes no longer include companies. Return whether there was any."""
     with transaction.atomic(using=router.db_for_write(EntityConsent)):
         lock(connection)
-        return _withdraw(connection, connection.entity_consents.filter(withdrawn_at=None))
+        changes = Changes()
+        _withdraw(changes, connection, connection.entity_consents.filter(withdrawn_at=None))
+        changes.record(connection)
+    return bool(changes)
 
 
 def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> Pulled:
@@ -91,7 +94,10 @@ def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> 
             # No longer shared or represented (docs/provider.md#consent): the same as no longer listed.
             with transaction.atomic(using=router.db_for_write(EntityConsent)):
                 lock(connection)
-                pulled = Pulled(changed=_withdraw(connection, [consent]))
+                changes = Changes()
+                _withdraw(changes, connection, [consent])
+                changes.record(connection)
+            pulled = Pulled(changed=bool(changes))
         except _ONE_COMPANY as error:
             pulled = Pulled(changed=False, error=failure_code(error))
         changed |= pulled.changed
@@ -99,30 +105,33 @@ def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> 
     return Pulled(changed=changed, error=code)
 
 
-def _share(connection: Connection, listed: Iterable[payloads.LegalEntity], asked_at: datetime) -> bool:
-    changed, present = False, []
+def _share(
+    changes: Changes, connection: Connection, listed: Iterable[payloads.LegalEntity], asked_at: datetime
+) -> None:
+    present = []
     # All syncs use the same order. Otherwise two people who share the same new companies would deadlock.
     for facts in sorted(listed, key=lambda facts: facts.id):
-        entity, _ = LegalEntity.objects.get_or_create(
+        entity, is_new = LegalEntity.objects.get_or_create(
             issuer=connection.issuer, entity_id=facts.id, defaults=values_of(LegalEntity, facts)
         )
+        if is_new:
+            changes.note(entity)
         consent, is_new = EntityConsent.objects.get_or_create(
             connection=connection, entity=entity, defaults={"shared_at": asked_at}
         )
-        if consent.withdrawn_at is not None:
-            update(consent, {"shared_at": asked_at, "withdrawn_at": None})
-            is_new = True
-        changed |= is_new
+        if is_new:
+            changes.note(consent)
+        elif consent.withdrawn_at is not None:
+            changes.update(consent, {"shared_at": asked_at, "withdrawn_at": None})
         present.append(entity.pk)
     gone = connection.entity_consents.filter(withdrawn_at=None).exclude(entity__in=present).select_related("entity")
-    return _withdraw(connection, gone) or changed
+    _withdraw(changes, connection, gone)
 
 
-def _withdraw(connection: Connection, consents: Iterable[EntityConsent]) -> bool:
-    withdrawn = [consent for consent in consents if update(consent, {"withdrawn_at": timezone.now()})]
+def _withdraw(changes: Changes, connection: Connection, consents: Iterable[EntityConsent]) -> None:
+    withdrawn = [consent for consent in consents if changes.update(consent, {"withdrawn_at": timezone.now()})]
     for consent in withdrawn:
         transaction.on_commit(_send_withdrawn(connection, consent.entity), using=router.db_for_write(EntityConsent))
-    return bool(withdrawn)
 
 
 def _send_withdrawn(connection: Connection, entity: LegalEntity) -> Callable[[], object]:
@@ -131,8 +140,11 @@ def _send_withdrawn(connection: Connection, entity: LegalEntity) -> Callable[[],
 
 def _describe(entity: LegalEntity, facts: payloads.LegalEntity) -> bool:
     with transaction.atomic(using=router.db_for_write(LegalEntity)):
-        row = _locked(entity)
-        return row is not None and update(row, values_of(LegalEntity, facts))
+        row, changes = _locked(entity), Changes()
+        if row is not None:
+            changes.update(row, values_of(LegalEntity, facts))
+            changes.record(row)
+    return bool(changes)
 
 
 class _Wanted(NamedTuple):
@@ -144,7 +156,7 @@ class _Wanted(NamedTuple):
 
 def _list_documents(entity: LegalEntity, listed: Iterable[payloads.EntityDocument]) -> tuple[bool, list[_Wanted]]:
     """Update the rows from the list. Return whether any changed, and the files to download."""
-    changed, wanted, present = False, [], set()
+    changes, wanted, present = Changes(), [], set()
     with transaction.atomic(using=router.db_for_write(LegalEntity)):
         if _locked(entity) is None:
             return False, []
@@ -155,19 +167,17 @@ def _list_documents(entity: LegalEntity, listed: Iterable[payloads.EntityDocumen
             described = {name: names.pop(name) for name in _OF_FILE}
             row = rows.get(facts.id)
             if row is not None and facts.file_url is None and not _has(row, described):
-                row.delete()  # with its file, which is of another version
+                changes.delete([row])  # with its file, which is of another version
                 row = None
             if row is None:
                 row = entity.documents.create(**names, **described)
-                changed = True
-            changed |= update(row, names)
+                changes.note(row)
+            changes.update(row, names)
             if facts.file_url is not None and (row.error or not _has(row, described) or not documents.is_stored(row)):
                 wanted.append(_Wanted(row, facts.file_url, described))
-        for row in rows.values():
-            if row.document_id not in present:
-                row.delete()
-                changed = True
-    return changed, wanted
+        changes.delete(row for row in rows.values() if row.document_id not in present)
+        changes.record(entity)
+    return bool(changes), wanted
 
 
 def _has(row: EntityDocument, described: dict[str, Any]) -> bool:

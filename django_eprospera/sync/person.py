@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django_eprospera import documents
 from django_eprospera.errors import DocumentError
 from django_eprospera.models import IdVerification, NaturalPerson, Residency, ResourceState, VerificationImage
-from django_eprospera.sync.rows import Pulled, finish, put, values_of, write
+from django_eprospera.sync.rows import Changes, Pulled, finish, values_of, write
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,10 +26,11 @@ def natural_person(fetcher: ResourceFetcher, connection: Connection, asked_at: d
     """Fetch and store the personal details. Delete the cached ones if the provider has none."""
     facts = fetcher.fetch(fetcher.client.natural_person)
 
-    def save() -> bool:
+    def save(changes: Changes) -> None:
         if facts is None:
-            return bool(NaturalPerson.objects.filter(connection=connection).delete()[0])
-        return put(NaturalPerson, values_of(NaturalPerson, facts), connection=connection)
+            changes.delete(NaturalPerson.objects.filter(connection=connection))
+        else:
+            changes.put(NaturalPerson, values_of(NaturalPerson, facts), connection=connection)
 
     return Pulled(changed=write(connection, _RESOURCE.NATURAL_PERSON, asked_at, save))
 
@@ -38,14 +39,15 @@ def residency(fetcher: ResourceFetcher, connection: Connection, asked_at: dateti
     """Fetch and store the residency: whether there ever was one, and the active one."""
     facts = fetcher.fetch(fetcher.client.residency)
 
-    def save() -> bool:
+    def save(changes: Changes) -> None:
         if facts is None:
-            return bool(Residency.objects.filter(connection=connection).delete()[0])
+            changes.delete(Residency.objects.filter(connection=connection))
+            return
         values = values_of(Residency, facts)
         if facts.active and values["residency_type"] is None:
             # Null means that there is no residency. This one has a type that the provider does not name.
             values["residency_type"] = ""
-        return put(Residency, values, connection=connection)
+        changes.put(Residency, values, connection=connection)
 
     return Pulled(changed=write(connection, _RESOURCE.RESIDENCY, asked_at, save))
 
@@ -57,7 +59,7 @@ def id_verification(fetcher: ResourceFetcher, connection: Connection, asked_at: 
         connection,
         _RESOURCE.ID_VERIFICATION,
         asked_at,
-        lambda: _save_check(connection, facts),
+        lambda changes: _save_check(changes, connection, facts),
         unfinished=facts is not None,
     )
     if facts is None:
@@ -77,22 +79,21 @@ def id_verification(fetcher: ResourceFetcher, connection: Connection, asked_at: 
     return Pulled(changed=changed, error="files" if missing else "")
 
 
-def _save_check(connection: Connection, facts: payloads.IdVerification | None) -> bool:
+def _save_check(changes: Changes, connection: Connection, facts: payloads.IdVerification | None) -> None:
     if facts is None:
-        return bool(IdVerification.objects.filter(connection=connection).delete()[0])
+        changes.delete(IdVerification.objects.filter(connection=connection))
+        return
     values = values_of(IdVerification, facts)
     former = IdVerification.objects.filter(connection=connection).first()
     if former and (former.verification_id, former.date) != (values["verification_id"], values["date"]):
         # Pictures of an earlier check must never be shown with the facts of this one, even if the downloads fail.
         former.images.all().delete()
-    changed = put(IdVerification, values, connection=connection)
-    row = IdVerification.objects.get(connection=connection)
+    row = changes.put(IdVerification, values, connection=connection)
     for kind, url in _urls(facts).items():
         if url is None:
-            changed |= bool(row.images.filter(kind=kind).delete()[0])
+            changes.delete(row.images.filter(kind=kind))
         else:
-            changed |= row.images.get_or_create(kind=kind)[1]
-    return changed
+            changes.put(VerificationImage, {}, verification=row, kind=kind)
 
 
 def _urls(facts: payloads.IdVerification) -> dict[str, str | None]:

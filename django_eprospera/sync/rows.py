@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import models, router, transaction
 from django.db.models import F
 
+from django_eprospera import audit
+from django_eprospera.audit.rows import COVERED, subject_of
 from django_eprospera.consent import UNFINISHED
 from django_eprospera.errors import GrantGone
-from django_eprospera.models import Connection, ResourceState
+from django_eprospera.models import AuditEntry, Connection, ResourceState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from django_eprospera.models.facts import Fact, FactsModel
 
-__all__ = ["Pulled", "finish", "lock", "note", "put", "update", "values_of", "write"]
+__all__ = ["Changes", "Pulled", "finish", "lock", "note", "values_of", "write"]
 
 M = TypeVar("M", bound=models.Model)
 
@@ -35,10 +37,63 @@ class Pulled:
     error: str = ""
 
 
+class Changes:
+    """Writes rows, only where they change, and remembers which for the audit entry of the transaction."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, models.Model] = {}
+        self._deleted: dict[str, type[models.Model]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._written or self._deleted)
+
+    def put(self, model: type[M], values: dict[str, Any], **key: Any) -> M:
+        """Create the row of `key` with `values`, or update it, and return it. Raises as `update` does."""
+        rows: models.Manager[M] = model._default_manager  # noqa: SLF001 - Django's documented name for any model's manager
+        row, created = rows.get_or_create(**key, defaults=values)
+        if created:
+            self.note(row)
+        else:
+            self.update(row, values)
+        return row
+
+    def update(self, row: models.Model, values: dict[str, Any]) -> bool:
+        """Write those of `values` that differ from the row's. Return whether any do. Raises SealedValueError beforehand."""
+        changed = [name for name, value in values.items() if getattr(row, name) != value]
+        for name in changed:
+            setattr(row, name, values[name])
+        if changed:
+            row.save(update_fields=changed)
+            self.note(row)
+        return bool(changed)
+
+    def delete(self, rows: Iterable[models.Model]) -> None:
+        """Delete rows."""
+        for row in rows:
+            self._deleted[subject_of(row)] = type(row)
+            row.delete()
+
+    def note(self, row: models.Model) -> None:
+        """Remember a row that the caller wrote."""
+        self._written[subject_of(row)] = row
+
+    def record(self, subject: models.Model) -> None:
+        """Add an audit entry with the rows that it covers, if there are any. Call this last in the transaction."""
+        rows = [row for row in self._written.values() if type(row) in COVERED]
+        deleted = [name for name, model in self._deleted.items() if model in COVERED]
+        if rows or deleted:
+            audit.record(AuditEntry.Action.STORED, subject, rows=rows, deleted=deleted)
+
+
 def write(
-    connection: Connection, resource: str, asked_at: datetime, save: Callable[[], bool], *, unfinished: bool = False
+    connection: Connection,
+    resource: str,
+    asked_at: datetime,
+    save: Callable[[Changes], object],
+    *,
+    unfinished: bool = False,
 ) -> bool:
-    """Call `save` to store a good answer, and mark the resource as fresh, in one transaction. Return what `save` returns.
+    """Call `save` to store a good answer, and mark the resource as fresh, in one transaction. Return whether anything changed.
 
     With `unfinished`, further requests belong to the resource. If anything changed, or failed before, the resource stays marked
     as unfinished until `finish` or `note` is called, so that it is due again when the sync dies in between.
@@ -51,11 +106,13 @@ def write(
         state = _state(connection, resource)
         if state.synced_at is not None and state.synced_at > asked_at:
             return False
-        changed = save()
+        changes = Changes()
+        save(changes)
         state.synced_at = state.attempted_at = asked_at
-        state.error = UNFINISHED if unfinished and (changed or state.error) else ""
+        state.error = UNFINISHED if unfinished and (changes or state.error) else ""
         state.save()
-    return changed
+        changes.record(connection)
+    return bool(changes)
 
 
 def finish(connection: Connection, resource: str, asked_at: datetime) -> None:
@@ -104,23 +161,3 @@ def _value_of(model: type[FactsModel], fact: Fact, answer: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def put(model: type[M], values: dict[str, Any], **key: Any) -> bool:
-    """Create the row of `key` with `values`, or update it. Return whether anything was written. Raises as `update` does."""
-    rows: models.Manager[M] = model._default_manager  # noqa: SLF001 - Django's documented name for any model's manager
-    row = rows.filter(**key).first()
-    if row is None:
-        rows.create(**key, **values)
-        return True
-    return update(row, values)
-
-
-def update(row: models.Model, values: dict[str, Any]) -> bool:
-    """Write those of `values` that differ from the row's. Return whether any did. Raises SealedValueError before writing."""
-    changed = [name for name, value in values.items() if getattr(row, name) != value]
-    for name in changed:
-        setattr(row, name, values[name])
-    if changed:
-        row.save(update_fields=changed)
-    return bool(changed)

@@ -9,6 +9,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from django_eprospera.audit import record
+from django_eprospera.audit.rows import subject_of
 from django_eprospera.conf import conf
 from django_eprospera.errors import OtherSubject, SealedValueError
 from django_eprospera.models import (
@@ -136,7 +137,8 @@ def disconnect(connection: Connection, *, actor: User | None = None) -> None:
     alias = router.db_for_write(Connection, instance=connection)
     with transaction.atomic(using=alias):
         _lock(alias, connection)
-        record(AuditEntry.Action.DISCONNECTED, connection, actor=actor)
-        user = connection.user
+        user, subject = connection.user, subject_of(connection)
         connection.delete(using=alias)
+        # Last: the lock of the audit chain is held until the end, and a sync takes it with the connection's row locked.
+        record(AuditEntry.Action.DISCONNECTED, subject, actor=actor)
         transaction.on_commit(lambda: connection_ended.send(Connection, user=user, actor=actor), using=alias)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import OperationalError, router
 
+from django_eprospera.audit.verification import keys_in_use, renew
 from django_eprospera.conf import conf
 from django_eprospera.crypto import Keyring
+from django_eprospera.errors import AuditError
 from django_eprospera.keys import keyring
+from django_eprospera.models import AuditEntry
 from django_eprospera.rotation import (
     Counts,
     Progress,
@@ -50,7 +53,7 @@ class Command(BaseCommand):
                 self._check(database)
             else:
                 self._rotate(database, batch_size, verbosity)
-        except RuntimeError as error:
+        except (AuditError, RuntimeError) as error:
             raise CommandError(str(error)) from None
         except OperationalError as error:
             raise CommandError(
@@ -73,6 +76,10 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{len(progress.closed):,} sealed values cannot be decrypted. They are listed above and were not changed."
             )
+        if using == router.db_for_write(AuditEntry):
+            renewed = renew()
+            if verbosity:
+                self.stdout.write(f"Renewed digests of the audit chain: {renewed:,}.")
         left = sum(map(count_outdated, todo))
         if left:
             raise CommandError(f"{left:,} rows were saved under an older key during the run. Run the command again.")
@@ -91,11 +98,12 @@ class Command(BaseCommand):
 
     def _check(self, using: str) -> None:
         counts = dict(census(using))
+        digests = keys_in_use() if using == router.db_for_write(AuditEntry) else {}
         keys = keyring()
         first = keys.current
         self.stdout.write("FIELD_ENCRYPTION_KEY, newest first:")
         for key_id in keys.key_ids:
-            self._line(key_id, counts.pop(key_id, Counts()), newest=key_id == first)
+            self._line(key_id, counts.pop(key_id, Counts()), newest=key_id == first, digests=digests.get(key_id, 0))
         index_ids = Keyring(conf.EPROSPERA_INDEX_KEY).key_ids if conf.EPROSPERA_INDEX_KEY else ()
         if index_ids:
             self.stdout.write("EPROSPERA_INDEX_KEY, newest first:")
@@ -109,6 +117,7 @@ class Command(BaseCommand):
         if counts or plain:
             raise CommandError("Some values cannot be decrypted. Put the missing keys back, at the end of the list.")
 
-    def _line(self, key_id: str, count: Counts, *, newest: bool) -> None:
-        state = "newest" if newest else "still needed" if count else "may be removed"
-        self.stdout.write(f"  {key_id}  {count}: {state}")
+    def _line(self, key_id: str, count: Counts, *, newest: bool, digests: int = 0) -> None:
+        state = "newest" if newest else "still needed" if count or digests else "may be removed"
+        needed = f"{count}, {digests:,} audit digests" if digests else str(count)
+        self.stdout.write(f"  {key_id}  {needed}: {state}")
