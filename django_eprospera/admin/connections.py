@@ -37,12 +37,21 @@ _ACTIONS = {"sync_now": _("Sync now"), "disconnect": _("Disconnect…")}
 _RELATED = ("natural_person", "residency", "id_verification")
 
 
+class CauseFilter(admin.ChoicesFieldListFilter):
+    """Filter by cause, with a name for connections that have none."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield the causes."""
+        for choice in super().choices(changelist):
+            yield {**choice, "display": choice["display"] or _("none")}
+
+
 @admin.register(Connection)
 class ConnectionAdmin(FactsAdmin):
     """Connections. Sync needs the permission to change a connection, and disconnect the permission to delete it."""
 
     list_display = ("user", "subject", "standing", "access_until", "refresh_until", "last_sync", "sync_error")
-    list_filter = ("state", "state_cause", ("sync_error", admin.EmptyFieldListFilter))
+    list_filter = ("state", ("state_cause", CauseFilter), ("sync_error", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
     ordering: ClassVar[Any] = ("-signed_in_at",)
     actions = tuple(_ACTIONS)

@@ -1,0 +1,121 @@
+"""axe finds nothing on any page: English and Spanish, light and dark, on a phone and on a desk."""
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import axe_playwright_python
+import pytest
+
+from tests.browser.steps import choose, sign_in, sign_in_reviewer, wait_for_data
+from tests.sandbox_process import LUCIA, NADIA, WULANDARI
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+LANGUAGES = pytest.mark.parametrize("language", ["en", "es"])
+ADMIN = "/admin/django_eprospera"
+
+
+def look(page, name, found):
+    """Run axe on the page as it is, in both colour schemes and both widths; add what it finds to `found`."""
+    page.evaluate(AXE)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate("document.getAnimations().forEach(each => each.finish())")  # no colour half-way between two
+        for width in (360, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            found += [
+                f"{name} {scheme} {width}: {violation['id']}: {node['html'][:150]} {node['failureSummary'][:300]}"
+                for violation in result["violations"]
+                for node in violation["nodes"]
+            ]
+            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                found.append(f"{name} {scheme} {width}: wider than the screen")
+
+
+@LANGUAGES
+def test_pages_of_the_package_and_of_the_example_site(visitor, demo, language):
+    found = []
+    page = visitor(locale=language)
+    for name, path in (
+        ("home", "/"),
+        ("sign in", "/login/eprospera/?next=/members/"),
+        ("sign-in error", "/complete/eprospera/?state=x&error=access_denied"),
+    ):
+        page.goto(path)
+        look(page, name, found)
+    sign_in(page, LUCIA)
+    wait_for_data(page)
+    for name, path in (
+        ("account", "/account/"), ("members", "/members/"), ("refused: pending", "/vault/"),
+        ("disconnect", "/eprospera/disconnect/"), ("confirm sign-in", "/eprospera/confirm-sign-in/"),
+        ("confirm identity", "/eprospera/confirm-identity/"), ("other sessions", "/eprospera/other-sessions/"),
+        ("delete account", "/account/delete/"),
+    ):  # fmt: skip
+        page.goto(path)
+        look(page, name, found)
+    other = visitor(locale=language)
+    sign_in(other, NADIA)
+    wait_for_data(other)
+    other.goto("/members/")
+    look(other, "refused: never resident", found)
+    assert not found, "\n".join(found)
+
+
+@LANGUAGES
+def test_pages_of_the_sandbox(visitor, demo, language):
+    found = []
+    page = visitor(locale=language)
+    page.goto(demo.sandbox_url)
+    look(page, "sandbox", found)
+    page.goto("/")
+    page.locator('form[action*="/login/eprospera/"] button').first.click()
+    page.locator('[name="sub"]').first.wait_for()
+    look(page, "sandbox: sign in", found)
+    choose(page, WULANDARI)
+    page.locator('[name="answer"]').first.wait_for()
+    look(page, "sandbox: consent", found)
+    wrong = urlencode({"response_type": "code", "client_id": "example-site", "redirect_uri": "http://127.0.0.1:1/",
+                       "scope": "openid", "state": "s", "nonce": "n"})  # fmt: skip
+    page.goto(f"{demo.sandbox_url}/api/oauth/authorize?{wrong}")
+    look(page, "sandbox: error", found)
+    assert not found, "\n".join(found)
+
+
+def follow(page, link):
+    with page.expect_navigation():
+        link.click()
+
+
+@LANGUAGES
+def test_pages_of_the_admin(visitor, demo, language):
+    found = []
+    person = visitor()
+    sign_in(person, LUCIA)
+    wait_for_data(person)
+    page = visitor(locale=language)
+    sign_in_reviewer(page, demo)
+    for name, query in (("queue", ""), ("all reviews", "?status=all")):
+        page.goto(f"{ADMIN}/review/{query}")
+        look(page, name, found)
+    page.goto(f"{ADMIN}/review/?subject_kind__exact=person")
+    follow(page, page.locator("#result_list tbody th a").first)
+    look(page, "review of a person", found)
+    page.locator('[name="outcome"]').last.check()
+    follow(page, page.locator(".eprospera-decide button"))
+    look(page, "review with errors", found)
+    page.goto(f"{ADMIN}/review/?status=all&subject_kind__exact=entity")
+    follow(page, page.locator("#result_list tbody th a").first)
+    look(page, "review of a company", found)
+    for model in ("connection", "naturalperson", "residency", "idverification", "legalentity", "pendingrevocation",
+                  "auditentry", "decision"):  # fmt: skip
+        page.goto(f"{ADMIN}/{model}/")
+        look(page, f"list of {model}", found)
+        links = page.locator("#result_list tbody th a")
+        if links.count():
+            follow(page, links.first)
+            look(page, model, found)
+            show = page.locator("form.eprospera-note button")
+            if show.count():
+                follow(page, show)
+                look(page, f"{model}, unmasked", found)
+    assert not found, "\n".join(found)
