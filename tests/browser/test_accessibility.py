@@ -7,7 +7,9 @@ import axe_playwright_python
 import pytest
 
 from tests.browser.steps import choose, sign_in, sign_in_reviewer, wait_for_data
-from tests.sandbox_process import LUCIA, NADIA, WULANDARI
+from tests.demo_process import ROOT
+from tests.sandbox_process import LUCIA, NADIA, WULANDARI, SandboxProcess
+from tests.site_process import SiteProcess, free_port
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 LANGUAGES = pytest.mark.parametrize("language", ["en", "es"])
@@ -58,6 +60,33 @@ def test_pages_of_the_package_and_of_the_example_site(visitor, demo, language):
     wait_for_data(other)
     other.goto("/members/")
     look(other, "refused: never resident", found)
+    assert not found, "\n".join(found)
+
+
+@LANGUAGES
+def test_pages_of_the_package_without_a_design_of_the_site(chromium, tmp_path, language):
+    found, port = [], free_port()
+    own = f"TEMPLATES[0]['DIRS'] = [{str(ROOT / 'django_eprospera/templates')!r}]"
+    with (
+        SandboxProcess(redirect_uris=[f"http://localhost:{port}/complete/eprospera/"]) as provider,
+        SiteProcess(tmp_path, provider, port, own) as site,
+    ):
+        context = chromium.new_context(base_url=site.url, locale=language)
+        page = context.new_page()
+        for name, path in (("sign in", "/login/eprospera/"), ("sign-in error", "/complete/eprospera/?state=x&code=y")):
+            page.goto(path)
+            look(page, name, found)
+        sign_in(page, NADIA)
+        wait_for_data(page)
+        for name, path in (
+            ("refused", "/members/"), ("disconnect", "/eprospera/disconnect/"),
+            ("confirm sign-in", "/eprospera/confirm-sign-in/"), ("confirm identity", "/eprospera/confirm-identity/"),
+            ("other sessions", "/eprospera/other-sessions/"),
+        ):  # fmt: skip
+            page.goto(path)
+            assert page.locator("body.eprospera-page").count() == 1
+            look(page, name, found)
+        context.close()
     assert not found, "\n".join(found)
 
 

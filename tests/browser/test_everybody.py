@@ -47,6 +47,21 @@ def test_everything_works_without_javascript(visitor, demo):
     expect(reviewer.locator("#result_list")).to_be_visible()
 
 
+def test_button_follows_the_page_and_not_the_system(visitor):
+    page = visitor(color_scheme="dark")
+    page.goto("/")
+    button = page.locator(".eprospera-button").first
+    ground = "element => getComputedStyle(element).backgroundColor"
+    light, dark = "rgb(20, 83, 45)", "rgb(134, 217, 163)"
+    assert button.evaluate(ground) == dark, "this page follows the system"
+    page.evaluate("document.documentElement.style.colorScheme = 'light'")
+    assert button.evaluate(ground) == light, "a light page on a dark system"
+    button.evaluate("element => element.classList.add('eprospera-dark')")
+    assert button.evaluate(ground) == dark, "theme=dark"
+    button.evaluate("element => element.classList.add('eprospera-outline')")
+    assert button.evaluate(ground) == "rgba(0, 0, 0, 0)"
+
+
 def test_spanish_browser_reads_spanish(visitor):
     page = visitor(locale="es")
     page.goto("/")
