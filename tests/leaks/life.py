@@ -41,7 +41,7 @@ class Life:
                 self.wire.misbehave = at(path, reply)
                 answer = visitor.return_from_provider()
                 self.wire.misbehave = behave
-                assert answer.status_code in {403, 502, 503, 504}, f"{path} {way}: {answer.status_code}"
+                assert answer.status_code in {403, 500, 502, 503, 504}, f"{path} {way}: {answer.status_code}"
         lies = (
             {"id_token": {"claims": {"nonce": core()}}},
             {"id_token": {"key": "foreign"}},
