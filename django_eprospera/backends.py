@@ -62,7 +62,7 @@ class EprosperaOpenIdConnect(SocialBackend):
     """`django_eprospera.backends.EprosperaOpenIdConnect` in AUTHENTICATION_BACKENDS; python-social-auth's `eprospera`."""
 
     def __init__(self, strategy: Any = None, redirect_uri: str | None = None) -> None:
-        """Made by python-social-auth for each request, and by Django to look for users."""
+        """Called by python-social-auth for each request, and by Django to look for users."""
         super().__init__(strategy, redirect_uri=redirect_uri)
         self._pending: PendingSignIn | None = None
         self._id_token: IdToken | None = None
@@ -72,14 +72,14 @@ class EprosperaOpenIdConnect(SocialBackend):
         if request is not None and any(
             "\0" in value for data in (request.GET, request.POST) for value in data.values()
         ):
-            # python-social-auth looks up what it is given, and PostgreSQL does not take a NUL.
+            # python-social-auth looks parameters up in the database, and PostgreSQL accepts no NUL.
             raise BadRequest("A parameter holds a NUL character.")
 
     # Begin
 
     @forget_locals
     def start(self) -> HttpResponse:
-        """Send the browser to the provider."""
+        """Return a redirect to the provider, or the page of an error."""
         response: HttpResponse = self._guarded(self._begin)
         return response
 
@@ -95,7 +95,7 @@ class EprosperaOpenIdConnect(SocialBackend):
             max_age=int(max_age) if max_age.isascii() and max_age.isdigit() and len(max_age) < 10 else None,
         )
         if paused := self.strategy.session_get(PARTIAL_TOKEN_SESSION_NAME):
-            # Else the answer to this sign-in would resume that earlier one.
+            # Otherwise the callback of this sign-in would resume that earlier one.
             self.strategy.clean_partial_pipeline(paused)
         deadline = Deadline(min(_BEGIN_DEADLINE, conf.EPROSPERA_DEADLINE))
         endpoint = deadline.client().discovery(patience=_BEGIN_PATIENCE).authorization_endpoint
@@ -104,7 +104,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         return HttpResponseRedirect(self._authorization_url(endpoint, state, self._pending))
 
     def _take_next(self) -> str:
-        """Where this sign-in leads. The base left it in the session, where every other sign-in of this browser finds it."""
+        """The URL to return to. The base stored it in the session, where every other sign-in of this browser would use it."""
         kept = self.strategy.session_pop(REDIRECT_FIELD_NAME)
         allowed = self.setting("ALLOWED_REDIRECT_HOSTS", [])
         return safe_next(self._request, kept or "", *allowed) if REDIRECT_FIELD_NAME in self._request.POST else ""
@@ -133,15 +133,15 @@ class EprosperaOpenIdConnect(SocialBackend):
 
     @forget_locals
     def complete(self, *args: Any, **kwargs: Any) -> Any:
-        """Turn the browser's return into a user who may be signed in, or into a page that says why not."""
+        """Return the user of a callback, or the page of an error."""
         self._stage = "callback"
         return self._guarded(partial(self.auth_complete, *args, **kwargs))
 
     def auth_complete(self, *_: Any, **kwargs: Any) -> Any:
-        """Verify first, then run the pipeline. Raises what `sign_in_errors` makes a page of."""
+        """Verify the callback, then run the pipeline. Raises the errors in `sign_in.errors.CAUGHT`."""
         callback = Callback.read(self._request.GET)
         self.data = {"state": callback.state}
-        state = self.validate_state()  # from here on this state is spent
+        state = self.validate_state()  # after this the state is spent
         begun = self._pending = PendingSignIn.open(state, self.kept_for_state())
         deadline = Deadline()
         document = deadline.client().discovery()
@@ -159,7 +159,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         )
         begun.check_fresh(proof.id_token.auth_time, skew=conf.EPROSPERA_CLOCK_SKEW.total_seconds())
         if user_id != begun.user_id and not self._is_known(proof.id_token.issuer, proof.id_token.sub, user_id):
-            # Begun by nobody, back as somebody: it must not connect an account that was not there at its begin.
+            # Started by an anonymous user who signed in meanwhile: it must not link an identity to that account.
             raise SignInRefused("user_mismatch", "callback")
         if begun.next:
             self.strategy.session_set(REDIRECT_FIELD_NAME, begun.next)
@@ -168,7 +168,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         return self._finish(self.strategy.authenticate(self, **{**kwargs, "response": self._response(proof)}))
 
     def _response(self, proof: Proof) -> dict[str, Any]:
-        """What the pipeline gets of the provider's answers: claims, and the grant sealed. Not a token in clear."""
+        """Return what the pipeline gets: the claims, and the sealed grant. No token in plain text."""
         token, tokens = proof.id_token, proof.tokens
         self.id_token = {"iss": token.issuer, "sub": token.sub, "iat": token.issued_at, "auth_time": token.auth_time}
         # The verified ID token is not stored; an answer that names no scope granted the requested one.
@@ -195,7 +195,7 @@ class EprosperaOpenIdConnect(SocialBackend):
         return True
 
     def pipeline(self, pipeline: list[str], pipeline_index: int = 0, *args: Any, **kwargs: Any) -> Any:
-        """Run the site's pipeline and our step in one transaction: a failure leaves nothing behind."""
+        """Run the site's pipeline and our step in one transaction, so that a failure stores nothing."""
         self._stage = "pipeline"
         steps = [step for step in pipeline if step not in _DROPPED_STEPS]
         steps += [] if _STEP in steps else [_STEP]
@@ -207,7 +207,7 @@ class EprosperaOpenIdConnect(SocialBackend):
 
     @forget_locals
     def continue_pipeline(self, partial: Any) -> Any:
-        """Go on with a pipeline that a step had paused."""
+        """Resume a paused pipeline. Returns what `complete` returns."""
         self._stage = "pipeline"
         resume = super().continue_pipeline
 
@@ -261,7 +261,7 @@ class EprosperaOpenIdConnect(SocialBackend):
                 tokens.disconnect(connection, actor=user)
         return outcome
 
-    # Failing
+    # Errors
 
     @property
     def _request(self) -> HttpRequest:

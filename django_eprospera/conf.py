@@ -29,7 +29,7 @@ def _read(name: str, default: Any) -> Any:
 
 
 class Conf:
-    """Every setting of the package, typed, with its default beside it."""
+    """The settings of the package, typed, each with its default."""
 
     # The provider
     @property
@@ -161,7 +161,7 @@ class Conf:
         """How far the provider's clock may differ from ours."""
         return _duration("EPROSPERA_CLOCK_SKEW", timedelta(seconds=60))
 
-    # Where python-social-auth and django-encrypted-model-fields read
+    # Settings of python-social-auth and django-encrypted-model-fields
     @property
     def client_id(self) -> str:
         """`SOCIAL_AUTH_EPROSPERA_KEY`."""
@@ -180,11 +180,10 @@ class Conf:
         """
         given = _read("SOCIAL_AUTH_EPROSPERA_SCOPE", (PROFILE, EMAIL, OFFLINE_ACCESS))
         items = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else None
-        wrong = next((type(item).__name__ for item in items or () if not isinstance(item, str)), "")
-        if items is None or wrong:
-            found = type(given).__name__ + (f" that contains {wrong}" if wrong else "")
+        if items is None or not all(isinstance(item, str) for item in items):
             raise ConfigurationError(
-                f"SOCIAL_AUTH_EPROSPERA_SCOPE must be a list of scope names or a space-separated string, not {found}."
+                "SOCIAL_AUTH_EPROSPERA_SCOPE must be a list of scope names or a space-separated string, not "
+                f"{_found(given)}."
             )
         return tuple(dict.fromkeys([OPENID, *" ".join(items).split()]))
 
@@ -194,11 +193,19 @@ class Conf:
         return _keys("FIELD_ENCRYPTION_KEY")
 
 
+def _found(value: Any) -> str:
+    """The type of a wrong value, for an error message. The value itself may be a key."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        kinds = sorted({type(item).__name__ for item in value if not isinstance(item, str)})
+        return f"a {type(value).__name__} that contains {' and '.join(kinds)}" if kinds else type(value).__name__
+    return repr(value) if isinstance(value, (bool, int, float)) or value is None else type(value).__name__
+
+
 def _keys(name: str) -> tuple[Secret, ...]:
     value = _read(name, ())
     given = value if isinstance(value, (list, tuple)) else [value] if value else []
     if not all(isinstance(key, (str, bytes)) for key in given):
-        raise ConfigurationError(f"{name} has to be a key, or a list of keys, newest first.")
+        raise ConfigurationError(f"{name} must be a key or a list of keys, newest first, not {_found(value)}.")
     return tuple(Secret(key.decode("ascii", "replace") if isinstance(key, bytes) else key) for key in given)
 
 
@@ -206,28 +213,28 @@ def _names(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     value = _read(name, default)
     if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    raise ConfigurationError(f"{name} has to be a list of names.")
+    raise ConfigurationError(f"{name} must be a list of names, not {_found(value)}.")
 
 
 def _flag(name: str, *, default: bool) -> bool:
     value = _read(name, default)
     if isinstance(value, bool):
         return value
-    raise ConfigurationError(f"{name} must be True or False, not {type(value).__name__}.")
+    raise ConfigurationError(f"{name} must be True or False, not {_found(value)}.")
 
 
 def _seconds(name: str, default: float) -> float:
     value = _read(name, default)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
-    raise ConfigurationError(f"{name} has to be a number of seconds.")
+    raise ConfigurationError(f"{name} must be a number of seconds, not {_found(value)}.")
 
 
 def _bytes(name: str, default: int) -> int:
     value = _read(name, default)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ConfigurationError(f"{name} has to be a whole number of bytes.")
+    raise ConfigurationError(f"{name} must be a whole number of bytes, not {_found(value)}.")
 
 
 def _duration(name: str, default: timedelta) -> timedelta:
@@ -236,7 +243,7 @@ def _duration(name: str, default: timedelta) -> timedelta:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < timedelta.max.total_seconds():
         return timedelta(seconds=value)
-    raise ConfigurationError(f"{name} has to be a datetime.timedelta or a number of seconds.")
+    raise ConfigurationError(f"{name} must be a datetime.timedelta or a number of seconds, not {_found(value)}.")
 
 
 conf = Conf()

@@ -48,7 +48,7 @@ _SALT: Final = 16
 
 
 class BadKey(ValueError):
-    """The key at `position` (from 1) of a list is not a Fernet key. The text does not show it."""
+    """The key at `position` (from 1) of a list is not a Fernet key. The message does not show it."""
 
     def __init__(self, position: int) -> None:
         self.position = position
@@ -60,11 +60,11 @@ class DoesNotOpen(Exception):
 
 
 class Moved(DoesNotOpen):
-    """A sealed value is whole, and was made for another owner."""
+    """A sealed value is intact, but was made for another owner."""
 
 
 class Secret(str):
-    """Text that does not show itself in `repr`, and so not in a traceback's list of local variables."""
+    """String whose `repr` hides it, and so do tracebacks that list local variables."""
 
     __slots__ = ()
 
@@ -104,12 +104,12 @@ class Keyring:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """Ids of the keys that open values and files, newest first."""
+        """IDs of the keys that open values and files, newest first."""
         return tuple(self._fernets)
 
     @property
     def index_key_ids(self) -> tuple[str, ...]:
-        """Ids of the keys that a search of a blind index looks under, newest first."""
+        """IDs of the keys that a search of a blind index uses, newest first."""
         return tuple(self._indexes)
 
     def seal(self, owner: bytes, value: bytes) -> str:
@@ -131,7 +131,7 @@ class Keyring:
             raise DoesNotOpen("it was changed after it was sealed") from None
         bound = _bound(owner)
         if not hmac.compare_digest(plain[: len(bound)], bound):
-            del plain  # it is somebody's datum, and a traceback shows local variables
+            del plain  # personal data, which a traceback would list among the local variables
             raise Moved("it was sealed for another row or field")
         return plain[len(bound) :]
 
@@ -140,11 +140,11 @@ class Keyring:
         return self.seal(owner, self.open(owner, sealed))
 
     def index(self, label: str, text: str) -> str:
-        """Blind index of a normalised text under the newest index key."""
+        """Return the blind index of a normalised text under the newest index key."""
         return self._indexes[self.current_index].index(_indexed(label, text))
 
     def indexes(self, label: str, text: str) -> list[str]:
-        """Blind index of a normalised text under every index key: what a search has to look for."""
+        """Return the blind index of a normalised text under every index key: what a search looks for."""
         message = _indexed(label, text)
         return [key.index(message) for key in self._indexes.values()]
 
@@ -162,7 +162,7 @@ class Keyring:
         return hmac.compare_digest(key.index(message), code)
 
     def seal_file(self, owner: bytes, source: IO[bytes], target: IO[bytes]) -> None:
-        """Seal everything that `source` still holds into `target`, in chunks of 64 KiB."""
+        """Seal the rest of `source` into `target`, in chunks of 64 KiB."""
         salt = os.urandom(_SALT)
         target.write(_MAGIC + bytes.fromhex(self.current) + salt)
         cipher = self._files[self.current].cipher(salt)
@@ -197,18 +197,18 @@ class Keyring:
 
 
 def prefix_of(key_id: str) -> str:
-    """How every sealed value and every blind index under this key begins."""
+    """Return the prefix of every sealed value and every blind index under this key."""
     return f"{_VERSION}.{key_id}."
 
 
 def key_id_of(sealed: str) -> str:
-    """Id of the key that a sealed value or blind index hangs on; empty when it is neither."""
+    """Return the ID of the key of a sealed value or blind index; empty when it is neither."""
     match = _PREFIX.match(sealed)
     return "" if match is None else match[1]
 
 
 def looks_sealed(text: str) -> bool:
-    """Whether a text has the form of a sealed value or blind index. It may still open nowhere."""
+    """Return whether a text has the form of a sealed value or blind index. It may still not open."""
     return _SEALED.fullmatch(text) is not None
 
 
@@ -221,7 +221,7 @@ def file_key_id(source: IO[bytes]) -> str:
 
 
 class _Key:
-    """Key bytes that do not show themselves in `repr`, and what is made with them."""
+    """Key material, hidden in `repr`, and its operations."""
 
     __slots__ = ("_bytes", "id")
 
@@ -268,7 +268,7 @@ def _nonce(number: int, *, last: bool) -> bytes:
 
 
 def _read(source: IO[bytes], size: int) -> bytes:
-    """Read `size` bytes, fewer only at the end: a storage may hand out less than it was asked for."""
+    """Read `size` bytes, fewer only at the end: a storage may return less than requested."""
     parts = []
     while size > 0 and (part := source.read(size)):
         parts.append(part)

@@ -11,12 +11,12 @@ EprosperaError
 │   │   └── MalformedAnswer     an answer that is not what the provider promises (docs/provider.md)
 │   ├── TokenRejected           the access token is missing, expired or revoked: refresh once, then sign in again
 │   ├── ScopeMissing            the person did not grant this: ask for consent
-│   ├── NotFound                not there, not shared, or no longer represented: the provider does not tell which
+│   ├── NotFound                does not exist, is not shared, or is no longer represented: the provider does not tell which
 │   ├── ClientRejected          the provider refuses our client ID, secret or request: fix the settings
-│   └── InvalidGrant            the provider's `invalid_grant`: the code or refresh token is good for nothing
+│   └── InvalidGrant            the provider's `invalid_grant`: the code or refresh token is spent, revoked or expired
 ├── TokenError                  no valid access token can be handed out now
-│   ├── RefreshBusy             someone else refreshes and did not finish in time: try again shortly
-│   ├── RefreshRefused          nothing was spent: the database could not keep the new token safe right now
+│   ├── RefreshBusy             another caller refreshes and did not finish in time: try again shortly
+│   ├── RefreshRefused          nothing was spent: the database cannot keep the new token safe now
 │   ├── RefreshPaused           the provider is unavailable, or its answer was lost: try later
 │   └── GrantGone               the grant is over: the person has to sign in again
 ├── SignInRefused               a sign-in was refused: by the person, by the provider, or because it does not verify
@@ -25,7 +25,7 @@ EprosperaError
 ├── DecisionRefused             a KYC decision cannot be taken: by this reviewer, on these facts, or without a reason
 └── AuditError                  the audit chain was changed, or an entry cannot be added
 
-No error text holds a token, a body, a URL's query or a person's data.
+No error message contains a token, a body, a URL's query or personal data.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ __all__ = [
 
 
 class EprosperaError(Exception):
-    """The root of all errors of this package."""
+    """Base class of all errors of this package."""
 
 
 class ConfigurationError(EprosperaError):
-    """A setting is missing or wrong; the text names it and the fix."""
+    """A setting is missing or wrong; the message names it and how to fix it."""
 
 
 class SealedValueError(EprosperaError):
-    """A sealed value does not open. The text names model, field and primary key; nothing was changed."""
+    """A sealed value does not open. The message names model, field and primary key; nothing was changed."""
 
 
 class UnsealableWrite(EprosperaError, TypeError):
@@ -86,8 +86,8 @@ class SealedLookupError(EprosperaError, TypeError):
 class ApiError(EprosperaError):
     """A call to the provider failed.
 
-    `code` is a short stable word for logs and for the cache's "why is this stale"; `status` is the HTTP status, or None
-    when no answer came; `retry_after` is the provider's own wish in seconds, if it sent one.
+    `code` is a stable code for logs and for the reason why cached data is stale; `status` is the HTTP status, or None without
+    an answer; `retry_after` is the number of seconds that the provider asks to wait, if it does.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class ProviderUnavailable(ApiError):
 
 
 class AnswerLost(ProviderUnavailable):
-    """The request was sent, and its answer did not arrive whole: whether it took effect is unknown."""
+    """The request was sent, and no complete answer arrived: whether it took effect is unknown."""
 
 
 class MalformedAnswer(ProviderUnavailable):
-    """An answer that is too large, not JSON, or not of the promised shape."""
+    """An answer that is too large, is not JSON, or has not the promised structure."""
 
 
 class TokenRejected(ApiError):
@@ -138,11 +138,11 @@ class ScopeMissing(ApiError):
 
 
 class NotFound(ApiError):
-    """404: not there, not shared, or no longer represented (docs/provider.md#consent)."""
+    """404: does not exist, is not shared, or is no longer represented (docs/provider.md#consent)."""
 
 
 class ClientRejected(ApiError):
-    """The provider refuses our client or our request (`invalid_client`, `invalid_request`): a matter of settings."""
+    """The provider refuses our client or our request (`invalid_client`, `invalid_request`): fix the settings."""
 
 
 class InvalidGrant(ApiError):
@@ -150,19 +150,19 @@ class InvalidGrant(ApiError):
 
 
 class TokenError(EprosperaError):
-    """No valid access token can be handed out now; the subclass says what to do."""
+    """No valid access token is available now; the subclass says what to do."""
 
 
 class RefreshBusy(TokenError):
-    """Someone else is refreshing this connection and did not finish within the wait: try again shortly."""
+    """Another caller refreshes this connection and did not finish within EPROSPERA_REFRESH_WAIT: try again shortly."""
 
 
 class RefreshRefused(TokenError):
-    """The database could not promise to keep a rotated token, so none was asked for; the text says what to do."""
+    """The database could not guarantee to keep a rotated token, so none was requested; the message says what to do."""
 
 
 class RefreshPaused(TokenError):
-    """The provider is unavailable, or its last answer was lost; `retry_at` says when it is asked again."""
+    """The provider is unavailable, or its last answer was lost; `retry_at` is the time of the next attempt."""
 
     def __init__(self, message: str, retry_at: datetime) -> None:
         self.retry_at = retry_at
@@ -170,7 +170,7 @@ class RefreshPaused(TokenError):
 
 
 class GrantGone(TokenError):
-    """The grant is over (revoked, expired, disconnected): the person has to sign in again. `cause` is a stable word."""
+    """The grant is over (revoked, expired, disconnected): the person has to sign in again. `cause` is a stable code."""
 
     def __init__(self, message: str, cause: str) -> None:
         self.cause = cause
@@ -178,7 +178,7 @@ class GrantGone(TokenError):
 
 
 class SignInRefused(EprosperaError):
-    """A sign-in was refused. `reason` is a short stable word for logs and for the page that says so, `stage` is where."""
+    """A sign-in was refused. `reason` is a stable code for the log and the error page, `stage` the step that refused it."""
 
     def __init__(self, reason: str, stage: str) -> None:
         self.reason = reason
@@ -187,11 +187,11 @@ class SignInRefused(EprosperaError):
 
 
 class OtherSubject(EprosperaError):
-    """A grant of another `sub` than the one that the user is connected as, or of one who is connected as another user."""
+    """The user is connected as another `sub`, or the `sub` is connected with another user."""
 
 
 class DocumentError(EprosperaError):
-    """A file could not be fetched or is not what it should be; `code` is a short stable word."""
+    """A file could not be fetched or is invalid; `code` is a stable code."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -199,7 +199,7 @@ class DocumentError(EprosperaError):
 
 
 class DecisionRefused(EprosperaError):
-    """A KYC decision cannot be taken; `code` is a short stable word, and the text may be shown to the reviewer."""
+    """A KYC decision cannot be taken; `code` is a stable code, and the message may be shown to the reviewer."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -207,4 +207,4 @@ class DecisionRefused(EprosperaError):
 
 
 class AuditError(EprosperaError):
-    """The audit chain does not verify, or an entry was to be changed; the text names the position."""
+    """The audit chain does not verify, or an entry was to be changed; the message names the position."""

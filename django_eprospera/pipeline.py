@@ -36,8 +36,7 @@ def store_connection(
 
     Raises SignInRefused without a user, for an inactive one, when the grant does not open, and when the identity was added
     to the account of a session whose own authentication is not recent; AuthConfigurationError when no step before this one
-    associated the user; OtherSubject when the user is connected as somebody
-    else or the person as another user.
+    associated the user; OtherSubject when the user is connected as another person or the person as another user.
     """
     if backend.name != "eprospera":
         return

@@ -29,13 +29,13 @@ __all__: list[str] = []
 
 @receiver(signals.signed_in)
 def sync_after_sign_in(connection: Connection, **_: Any) -> None:
-    """The sign-in does not wait for the sync, and does not fail when the queue is down: a later batch sees to it."""
+    """Enqueue a sync. The sign-in does not fail when the queue is down: a later batch syncs the connection."""
     transaction.on_commit(lambda: tasks.ask_for_sync(connection.pk, pause=timedelta(0)), robust=True)
 
 
 @receiver(signals.revocation_pending)
 def revoke_soon(**_: Any) -> None:
-    """Whoever disconnects does not wait for the provider either; what cannot be enqueued stays in its table."""
+    """Enqueue the revocation. What cannot be enqueued stays in its table."""
     transaction.on_commit(tasks.revoke_pending.enqueue, robust=True)
 
 
@@ -59,7 +59,7 @@ def _notify(user: Any, event: str) -> None:
 
 @receiver(signals.facts_synced)
 def evaluate_reviews(connection: Connection, **_: Any) -> None:
-    """New facts may queue a review, or put a decided one back into the queue."""
+    """Evaluate reviews: new facts may queue one, or put a decided one back into the queue."""
     try:
         kyc.evaluate(connection)
     except (ObjectDoesNotExist, IntegrityError):
@@ -70,28 +70,28 @@ def evaluate_reviews(connection: Connection, **_: Any) -> None:
 
 @receiver(post_save, sender=Connection)
 def remember_connection(instance: Connection, *, raw: bool = False, **_: Any) -> None:
-    """Nobody decides on themselves, also after a disconnect. A fixture has its own rows for that."""
+    """Remember whose connection it is: nobody decides on themselves, also after a disconnect. Fixtures have rows for that."""
     if not raw:
         affiliations.remember_connection(instance)
 
 
 @receiver(post_save, sender=EntityConsent)
 def remember_consent(instance: EntityConsent, *, raw: bool = False, **_: Any) -> None:
-    """Nobody decides on a company that they ever shared."""
+    """Remember who shared a company: they never decide on it."""
     if not raw:
         affiliations.remember_consent(instance)
 
 
 @receiver(pre_delete, sender=Connection)
 def clear_what_ends(instance: Connection, **_: Any) -> None:
-    """However a connection ends (disconnected, its user deleted), its tokens are revoked and its facts erased."""
+    """Revoke the tokens and erase the facts of a connection that ends (disconnected, its user deleted)."""
     clear(instance)
 
 
 @receiver(pre_delete, sender=VerificationImage)
 @receiver(pre_delete, sender=EntityDocument)
 def remove_file(instance: VerificationImage | EntityDocument, **_: Any) -> None:
-    """A row takes its file along, however it is deleted."""
+    """Delete the file of a row that is deleted."""
     documents.forget(instance)
 
 
@@ -106,7 +106,7 @@ def note_when_signed_in(request: Any, **_: Any) -> None:
 
 pre_save.connect(fit_email, sender=settings.AUTH_USER_MODEL, dispatch_uid="eprospera_fit_email")
 
-# A paused sign-in holds tokens, and python-social-auth's table takes everything as it is.
+# A paused sign-in contains tokens, and python-social-auth stores it as plain JSON.
 pre_save.connect(pending.seal_partial, sender=Partial, dispatch_uid="eprospera_seal_partial")
 post_save.connect(pending.restore_partial, sender=Partial, dispatch_uid="eprospera_restore_partial")
 post_init.connect(pending.open_partial, sender=Partial, dispatch_uid="eprospera_open_partial")
@@ -114,10 +114,10 @@ post_init.connect(pending.open_partial, sender=Partial, dispatch_uid="eprospera_
 
 @receiver(post_delete, sender=EntityConsent)
 def erase_company(instance: EntityConsent, **_: Any) -> None:
-    """The last consent takes the company along: when it was withdrawn long ago, or the person disconnects."""
+    """Erase a company with its last consent: one that was withdrawn long ago, or of a person who disconnects."""
     transaction.on_commit(lambda: prune.erase_unshared(instance.entity_id), robust=True)
 
 
-# Fixtures: sealed values come back as `dumpdata` wrote them.
+# Fixtures: sealed values are stored as `dumpdata` wrote them.
 pre_save.connect(before_raw_save, dispatch_uid="eprospera_before_raw_save")
 post_save.connect(after_raw_save, dispatch_uid="eprospera_after_raw_save")

@@ -36,7 +36,7 @@ PERSON_ID_VERIFICATION_READ: Final = "eprospera:person.id_verification.read"
 ENTITY_READ: Final = "eprospera:entity.read"
 ENTITY_DOCUMENTS_READ: Final = "eprospera:entity.documents.read"
 
-# In the order in which a person should read them.
+# In the order in which users should read them.
 LABELS: Final[dict[str, _StrPromise]] = {
     OPENID: _("Sign you in with your e-Próspera account"),
     PROFILE: _("See your name and your photo"),

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """The provider at `base_url`, asked in the name of one OAuth client.
+    """Client for the provider at `base_url`, for one OAuth client.
 
     `base_url` is the origin, which is also the issuer: https, or http on loopback. Holds no state but its settings, so
     one may be made per call or shared by threads.
@@ -57,7 +57,7 @@ class Client:
         """Raises ConfigurationError for a base URL that is not secure, or an unknown `auth_method`."""
         self._base_url = base_url.rstrip("/")
         if not is_secure_url(self._base_url, allow_http_loopback=True) or "?" in base_url:
-            msg = "EPROSPERA_BASE_URL has to be an https origin (http on localhost only), without query or password."
+            msg = "EPROSPERA_BASE_URL must be an https origin (http on localhost only), without query or password."
             raise ConfigurationError(msg)
         self._credentials = Credentials(client_id, client_secret, auth_method)
         self._limits = limits or Limits()
@@ -69,7 +69,7 @@ class Client:
 
     @property
     def base_url(self) -> str:
-        """The provider's origin, which is its issuer."""
+        """Origin of the provider, which is its issuer."""
         return self._base_url
 
     @forget_locals
@@ -84,7 +84,7 @@ class Client:
 
     @forget_locals
     def jwks(self) -> tuple[dict[str, Any], ...]:
-        """The provider's public keys (RFC 7517), fetched anew. Raises ProviderUnavailable."""
+        """Fetch and return the provider's public keys (RFC 7517). Raises ProviderUnavailable."""
         template = "/api/oauth/.well-known/jwks.json"
         answer = get_with_retries(
             self._endpoints().jwks_uri,
@@ -99,28 +99,28 @@ class Client:
             raise answer.malformed("not_a_key_set")
         return tuple(keys)
 
-    # What a person shares. Every method raises TokenRejected, ScopeMissing, ClientRejected, ProviderUnavailable
-    # (AnswerLost and MalformedAnswer among it); where it says so, NotFound.
+    # What a person shares. Every method raises TokenRejected, ScopeMissing, ClientRejected and ProviderUnavailable
+    # (AnswerLost and MalformedAnswer among its subclasses); NotFound where the docstring names it.
 
     @forget_locals
     def userinfo(self, token: str) -> Userinfo:
-        """The OIDC claims. Raises NotFound when the account is gone."""
+        """Return the OIDC claims. Raises NotFound when the account no longer exists."""
         endpoint = self.discovery().userinfo_endpoint
         return self._read(self._get(endpoint, "/api/oauth/userinfo", token), Userinfo.from_json)
 
     @forget_locals
     def natural_person(self, token: str) -> NaturalPerson | None:
-        """The person's details; None for an account without a usable resident record."""
+        """Return the person's details; None for an account without a usable resident record."""
         return self._ask_or_none("natural-person", token, NaturalPerson.from_json)
 
     @forget_locals
     def residency(self, token: str) -> Residency | None:
-        """Whether the person is a resident; None when the provider has no such record."""
+        """Return the residency; None when the provider has no such record."""
         return self._ask_or_none("natural-person/residency", token, Residency.from_json)
 
     @forget_locals
     def id_verification(self, token: str) -> IdVerification | None:
-        """The latest approved identity check, or None. Its image URLs open without a token for an hour."""
+        """Return the latest approved identity check, or None. Its image URLs work without a token for an hour."""
         answer = self._me("natural-person/id-verification", token)
         if answer.status == 404:
             # The path of older documentation (docs/provider.md#variants, line 1).
@@ -129,17 +129,17 @@ class Client:
 
     @forget_locals
     def legal_entities(self, token: str) -> tuple[LegalEntity, ...]:
-        """The entities that the person chose to share and still represents; may be empty."""
+        """Return the entities that the person chose to share and still represents; may be empty."""
         return self._read(self._me("legal-entities", token), LegalEntity.list_from_json)
 
     @forget_locals
     def legal_entity(self, token: str, entity_id: uuid.UUID | str) -> LegalEntity:
-        """One entity in full. Raises NotFound when it is not there, not shared or no longer represented."""
+        """Return one entity in full. Raises NotFound when it does not exist, is not shared or no longer represented."""
         return self._read(self._me("legal-entities/{id}", token, entity_id), LegalEntity.from_json)
 
     @forget_locals
     def legal_entity_documents(self, token: str, entity_id: uuid.UUID | str) -> tuple[EntityDocument, ...]:
-        """The documents of one entity. Raises NotFound as `legal_entity` does."""
+        """Return the documents of one entity. Raises NotFound as `legal_entity` does."""
         return self._read(self._me("legal-entities/{id}/documents", token, entity_id), EntityDocument.list_from_json)
 
     # The grant
@@ -163,7 +163,7 @@ class Client:
 
     @forget_locals
     def refresh(self, refresh_token: str, scope: str | None = None, *, asked_at: datetime | None = None) -> Tokens:
-        """Spend a refresh token, by one request that is never repeated. Store the new one before anything else.
+        """Exchange a refresh token for new tokens, by one request that is never repeated. Store them before anything else.
 
         `asked_at` is the time now by the caller's clock, if that is another than this host's.
 
@@ -183,12 +183,12 @@ class Client:
 
     @forget_locals
     def revoke(self, token: str, hint: str = "refresh_token") -> None:
-        """Give a token back; `hint` is `access_token` or `refresh_token`. Raises ClientRejected, ProviderUnavailable."""
+        """Revoke a token; `hint` is `access_token` or `refresh_token`. Raises ClientRejected, ProviderUnavailable."""
         endpoint = self._endpoints().revocation_endpoint
         grants.revoke(endpoint, self._credentials, token, hint, limits=self._limits, session=self._session)
 
     def _endpoints(self) -> Discovery:
-        """Discovery, whose failure must not look as if the grant had been sent: never AnswerLost."""
+        """The discovery document. Its failure must not look as if the grant had been sent: it is never AnswerLost."""
         try:
             return self.discovery()
         except ProviderUnavailable as error:
@@ -220,7 +220,7 @@ class Client:
         return self._read_or_none(self._me(resource, token), read)
 
     def _read_or_none(self, answer: Answer, read: Callable[[Any], T | None]) -> T | None:
-        """As `_read`, and 404 as null (docs/provider.md#errors, step 4)."""
+        """Return what `_read` returns, or None for 404 (docs/provider.md#errors, step 4)."""
         try:
             return self._read(answer, read)
         except NotFound:
@@ -237,7 +237,7 @@ class Client:
 
 
 def _checked_id(entity_id: uuid.UUID | str, template: str) -> str:
-    """The id as it may stand in a path. Raises NotFound for anything but a UUID, without asking."""
+    """Return the ID for use in a path. Raises NotFound for anything but a UUID, without a request."""
     try:
         return str(uuid.UUID(str(entity_id)))
     except ValueError:

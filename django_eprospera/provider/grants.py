@@ -44,7 +44,7 @@ class Credentials:
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a method that is not known."""
         if self.method not in AUTH_METHODS:
-            msg = f"EPROSPERA_TOKEN_AUTH_METHOD has to be one of {', '.join(AUTH_METHODS)}."
+            msg = f"EPROSPERA_TOKEN_AUTH_METHOD must be one of {', '.join(AUTH_METHODS)}, not {self.method!r}."
             raise ConfigurationError(msg)
 
     def authenticate(self, form: dict[str, str]) -> tuple[str | None, dict[str, str]]:

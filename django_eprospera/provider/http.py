@@ -42,7 +42,7 @@ _MAX_RETRY_AFTER: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of the provider; `headers` do not mind upper or lower case."""
+    """A complete answer of the provider; names in `headers` are case-insensitive."""
 
     method: str
     path: str
@@ -51,7 +51,7 @@ class Answer:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """The body as JSON. Raises MalformedAnswer; the error does not hold the body."""
+        """Return the body as JSON. Raises MalformedAnswer, which does not contain the body."""
         try:
             return json.loads(self.body.decode("utf-8-sig"), parse_constant=_refuse)
         except (ValueError, RecursionError):
@@ -59,20 +59,20 @@ class Answer:
         raise self.malformed("not_json")
 
     def malformed(self, code: str, advice: str = "") -> MalformedAnswer:
-        """The error for an answer that is not what the provider promises (docs/provider.md)."""
+        """Return the error for an answer that is not what the provider promises (docs/provider.md)."""
         return MalformedAnswer(
             self.method, self.path, code, status=self.status, request_id=self.request_id, advice=advice
         )
 
     @property
     def request_id(self) -> str:
-        """The provider's own name of this exchange, for its support; empty if there is none that is safe to print."""
+        """The provider's ID of this request, for its support; empty if there is none that is safe to print."""
         value = self.headers.get("X-Request-Id", "")
         return value if re.fullmatch(r"[A-Za-z0-9-]{1,64}", value) else ""
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the provider asks to wait, at most an hour; None when it does not say (RFC 9110 section 10.2.3)."""
+        """Seconds that the provider asks to wait, at most an hour, or None (RFC 9110 section 10.2.3)."""
         value = self.headers.get("Retry-After", "").strip()[:64]
         if re.fullmatch(r"[0-9]{1,9}", value):
             return min(float(value), _MAX_RETRY_AFTER)
@@ -86,7 +86,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often (`attempts`, the first included) and how long in all (`budget`, seconds) a GET is tried.
+    """How often (`attempts`, including the first) and how long in total (`budget`, seconds) a GET is tried.
 
     Pauses double from `first_pause` up to `longest_pause`, each a random part of that; the provider's `Retry-After` comes
     before both, as far as the budget goes. `sleep` and `clock` are there for a caller with a clock of its own.
@@ -112,7 +112,7 @@ def call(
     auth: str | None = None,
     session: requests.Session | None = None,
 ) -> Answer:
-    """Send one request and read its whole answer, of any status but 3xx.
+    """Send one request and return its complete answer, of any status but 3xx.
 
     `auth` is the value of the Authorization header. `path_template` is what errors and logs call the resource.
 
@@ -126,8 +126,8 @@ def call(
     if request is None:
         msg = f"{method} {path_template}: the URL or a header is not well formed."
         raise ValueError(msg)
-    # Only what may be repeated may go on a connection that was used before: the peer may just have closed it, and then
-    # nobody can tell whether it read the request.
+    # Only repeatable requests may reuse a connection: the peer may just have closed it, and then it is not known whether
+    # it read the request.
     repeatable = method == "GET"
     exchange = Exchange(url, request.path_url, path_template, limits, fresh=not repeatable, public_only=False)
     body = bytearray()
@@ -154,9 +154,9 @@ def get_with_retries(
     retries: Retries | None = None,
     session: requests.Session | None = None,
 ) -> Answer:
-    """GET, again after a failure to connect, a lost answer, 429 or 5xx.
+    """Send a GET, and repeat it after a failure to connect, a lost answer, 429 or 5xx.
 
-    Returns the last answer, whatever its status. Raises the last error of `call`; a malformed answer is not asked for again.
+    Returns the last answer, whatever its status. Raises the last error of `call`; after a malformed answer it is not repeated.
     """
     plan = retries or Retries()
     ends = plan.clock() + plan.budget
@@ -206,7 +206,7 @@ def stream_to(
     )
     if request is None:
         raise MalformedAnswer(
-            "GET", path_template, "bad_url", advice="A file's URL has to be https, without a password."
+            "GET", path_template, "bad_url", advice="The URL of a file must be https, without a password."
         )
     exchange = Exchange(url, request.path_url, path_template, limits, fresh=True, public_only=not local)
     response = _send(request, exchange, session)
@@ -218,7 +218,7 @@ def stream_to(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an address) is this machine."""
+    """Return whether `host` (a name or an address) is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -229,7 +229,7 @@ def _pause(plan: Retries, attempt: int, wish: float | None) -> float:
     if wish is not None:
         return wish
     ceiling = min(plan.first_pause * 2 ** (attempt - 1), plan.longest_pause)
-    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads callers, hides nothing
+    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads callers, protects no secret
 
 
 def _user_agent() -> str:
@@ -245,8 +245,8 @@ _USER_AGENT: Final = _user_agent()
 def _prepare(
     method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None
 ) -> requests.PreparedRequest | None:
-    """None when something is not well formed: the errors of requests quote it, so none leaves here."""
-    # A compressed answer can be small on the wire and huge in memory: ask for none, and refuse one that comes.
+    """Return the prepared request; None when it is malformed, because the errors of requests quote what is."""
+    # A compressed answer can be small on the wire and huge in memory: none is requested, and one that arrives is refused.
     all_headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
     try:
         return requests.Request(method, url, headers=all_headers, data=form).prepare()
@@ -271,7 +271,7 @@ def _send(request: requests.PreparedRequest, exchange: Exchange, session: reques
 
 
 def _read(response: requests.Response, exchange: Exchange, method: str, write: Callable[[bytes], object]) -> None:
-    """Hand the body to `write` piece by piece, and the connection back to the pool."""
+    """Pass the body to `write` in pieces, and return the connection to the pool."""
     status, limit = response.status_code, exchange.limits.max_bytes
     wrong = ""
     length = response.headers.get("Content-Length", "")
@@ -298,7 +298,7 @@ def _read(response: requests.Response, exchange: Exchange, method: str, write: C
 
 
 def _attempt(method: str, exchange: Exchange, step: Callable[[], T], status: int | None = None) -> T:
-    """The one place where errors of the libraries below become ours.
+    """Run `step`. No other place maps the errors of the libraries below to ours.
 
     Ours is raised after the other is forgotten, not from it: texts of requests and urllib3 quote URLs.
     """
@@ -328,7 +328,7 @@ def _failure(method: str, exchange: Exchange, cause: type[BaseException], status
 
 
 def _cause(error: BaseException) -> type[BaseException]:
-    """The kind of the innermost error that says something: what happened to the socket."""
+    """Return the type of the innermost error that tells what happened to the socket."""
     telling = (TooLarge, TimeoutError, requests.exceptions.SSLError, urllib3.exceptions.SSLError)
     seen: BaseException | None = error
     for _ in range(20):

@@ -95,13 +95,13 @@ class NaturalPerson(_Masked):
 
     @property
     def has_well_formed_permit_number(self) -> bool:
-        """Fourteen digits. It is kept as sent either way, and says nothing of who holds it (docs/provider.md#formats)."""
+        """Whether it is fourteen digits (docs/provider.md#formats). It is stored as sent either way."""
         return _is_permit_number(self.resident_permit_number)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ActiveResidency(_Masked):
-    """A residency that was not ended when the provider answered; `termination_date` may lie ahead."""
+    """A residency that was not ended when the provider answered; `termination_date` may be in the future."""
 
     effective_date: datetime | None
     termination_date: datetime | None
@@ -139,7 +139,7 @@ class Residency(_Masked):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IdVerification(_Masked):
-    """`me/natural-person/id-verification`. The URLs are signed and open without a token: secrets for an hour."""
+    """`me/natural-person/id-verification`. The URLs are signed and work without a token: they are secrets for an hour."""
 
     id: str | None
     kind: str | None
@@ -259,7 +259,7 @@ class EntityDocument(_Masked):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Userinfo(_Masked):
-    """The OIDC claims of the user. `sub` is the only one to know an account by."""
+    """The OIDC claims of the user. Only `sub` identifies an account."""
 
     sub: str
     name: str | None
@@ -271,7 +271,7 @@ class Userinfo(_Masked):
 
     @classmethod
     def from_json(cls, value: Any) -> Userinfo:
-        """Whatever the scopes allow; `sub` has to be there."""
+        """Return the claims that the scopes allow; only `sub` is required."""
         reader = Reader(value, "Userinfo")
         return cls(
             sub=reader.required_text("sub", 255),

@@ -29,7 +29,7 @@ class Reader:
     __slots__ = ("_at", "_value", "_what")
 
     def __init__(self, value: Any, what: str, at: str = "") -> None:
-        """Raises MalformedAnswer when `value` is not an object."""
+        """Raises MalformedAnswer if `value` is not an object."""
         self._what = what
         self._at = at
         if not isinstance(value, dict):
@@ -42,10 +42,10 @@ class Reader:
         return None if value is None else self._text(value, name, limit)
 
     def required_text(self, name: str, limit: int = MAX_TEXT) -> str:
-        """A string that is there and not empty."""
+        """A required string that is not empty."""
         value = self.text(name, limit)
         if not value:
-            raise self._wrong(name, "missing", "a text")
+            raise self._wrong(name, "missing", "a string")
         return value
 
     def text_or_number(self, name: str, limit: int = MAX_TEXT) -> str | None:
@@ -67,14 +67,14 @@ class Reader:
         return value
 
     def required_flag(self, name: str) -> bool:
-        """A boolean that is there."""
+        """A required boolean."""
         value = self.flag(name)
         if value is None:
             raise self._wrong(name, "missing", "true or false")
         return value
 
     def uuid(self, name: str) -> uuid.UUID:
-        """A UUID that is there."""
+        """A required UUID."""
         value = self.required_text(name)
         try:
             return uuid.UUID(value)
@@ -113,7 +113,7 @@ class Reader:
         return None if value is None else Reader(value, self._what, self._path(name))
 
     def objects(self, name: str, read: Callable[[Reader], T]) -> tuple[T, ...]:
-        """A list that is there, each of its objects read by `read`."""
+        """A required list, each of its objects read by `read`."""
         if self._value.get(name) is None:
             raise self._wrong(name, "missing", "a list")
         path = self._path(name)
@@ -131,7 +131,7 @@ class Reader:
 
     def _text(self, value: Any, name: str, limit: int) -> str:
         if not isinstance(value, str):
-            raise self._wrong(name, "wrong_type", "a text")
+            raise self._wrong(name, "wrong_type", "a string")
         if len(value) > limit:
             raise self._wrong(name, "too_long", f"at most {limit} characters")
         # Half a surrogate pair cannot be encoded, and PostgreSQL takes no NUL.
@@ -144,4 +144,4 @@ class Reader:
 
     def _wrong(self, name: str, code: str, wanted: str) -> MalformedAnswer:
         place = self._path(name) or "The whole answer"
-        return MalformedAnswer("read", self._what, code, advice=f"{place} has to be {wanted}.")
+        return MalformedAnswer("read", self._what, code, advice=f"{place} must be {wanted}.")

@@ -51,7 +51,7 @@ _PASSING: Final = frozenset({"internal_server_error", "server_error", "slow_down
 
 
 def resource_refusal(answer: Answer) -> ApiError:
-    """The error for an answer of `me/…` or userinfo that is not 200 (docs/provider.md#errors, in its order)."""
+    """Return the error for an answer of `me/…` or userinfo that is not 200 (docs/provider.md#errors, in its order)."""
     code = _code(answer)
     unavailable = _unavailable(answer, code)
     if unavailable is not None:
@@ -61,7 +61,7 @@ def resource_refusal(answer: Answer) -> ApiError:
     if answer.status == 401 and code in {"missing_scopes", "insufficient_scope"}:
         return _error(ScopeMissing, answer, code, "The person has to consent to the scope.")
     if not _is_the_providers(answer):
-        # A page of some gateway. What the person shared must not end because of it.
+        # The page of a gateway: it must not end what the person shared.
         return answer.malformed("not_json")
     if answer.status == 401:
         return _error(TokenRejected, answer, code)
@@ -73,7 +73,7 @@ def resource_refusal(answer: Answer) -> ApiError:
 
 
 def grant_refusal(answer: Answer) -> ApiError:
-    """The error for an answer of the token or revocation endpoint that is not 200 (RFC 6749 section 5.2)."""
+    """Return the error for an answer of the token or revocation endpoint that is not 200 (RFC 6749 section 5.2)."""
     code = _code(answer)
     # First: a 429 has the code `invalid_request` (docs/provider.md#revoke-and-introspect).
     unavailable = _unavailable(answer, code)
@@ -85,7 +85,7 @@ def grant_refusal(answer: Answer) -> ApiError:
         return _error(InvalidGrant, answer, code)
     if code not in _KNOWN and answer.status != 401:
         return answer.malformed("not_an_oauth_error")
-    return _error(ClientRejected, answer, code, "Check client id, client secret and the scopes of the client.")
+    return _error(ClientRejected, answer, code, "Check client ID, client secret and the scopes of the client.")
 
 
 def _unavailable(answer: Answer, code: str) -> ProviderUnavailable | None:
@@ -99,7 +99,7 @@ def _unavailable(answer: Answer, code: str) -> ProviderUnavailable | None:
 
 
 def _is_the_providers(answer: Answer) -> bool:
-    """Whether a refusal bears a mark of the provider: its envelope, or (RFC 6750 section 3) a challenge."""
+    """Return whether a refusal is the provider's own: it has its envelope, or a challenge (RFC 6750 section 3)."""
     if isinstance(_envelope(answer).get("error"), (str, dict)):
         return True
     return answer.status in {401, 403} and answer.headers.get("WWW-Authenticate", "").lower().startswith("bearer")

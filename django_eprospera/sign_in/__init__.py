@@ -1,1 +1,1 @@
-"""Turns a callback from e-Próspera into a verified person."""
+"""From a callback of e-Próspera to a verified person, and what sessions remember of it."""

@@ -15,14 +15,14 @@ __all__ = ["Callback"]
 
 _STAGE: Final = "callback"
 _LONGEST_CODE: Final = 2048
-# The error codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6, by what they mean to us.
+# The error codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6, by what they mean for the site.
 _OURS: Final = frozenset({"invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type"})
 _PASSING: Final = frozenset({"server_error", "temporarily_unavailable"})
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """The authorization response (RFC 6749 section 4.1.2, RFC 9207), taken from the query alone: that is what we ask for."""
+    """The authorization response (RFC 6749 section 4.1.2, RFC 9207), read from the query alone."""
 
     state: str = field(repr=False)
     code: str = field(repr=False)
@@ -31,7 +31,7 @@ class Callback:
 
     @classmethod
     def read(cls, query: QueryDict) -> Callback:
-        """Raises SignInRefused when a parameter is there twice, or there is no state."""
+        """Return the response. Raises SignInRefused when a parameter occurs twice or the state is missing."""
         if any(len(query.getlist(name)) > 1 for name in ("state", "code", "error", "iss")):
             raise SignInRefused("duplicate_parameter", _STAGE)
         state = query.get("state", "")
@@ -45,7 +45,7 @@ class Callback:
             raise SignInRefused("iss", _STAGE)
 
     def usable_code(self) -> str:
-        """The code. Raises SignInRefused for an error of the provider, and when there is no code that can be one."""
+        """Return the code. Raises SignInRefused for an `error`, and for a missing or impossible code."""
         if self.error == "access_denied":
             raise SignInRefused("access_denied", _STAGE)
         if self.error in _OURS:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadline", "Proof", "prove"]
 
-# A code lives for minutes, and so does the ID token that it brings.
+# A code is valid for minutes, and its ID token is as old.
 _MAX_AGE: Final = 600.0
 
 
 class Deadline:
-    """What is left of EPROSPERA_DEADLINE for everything that one request asks the provider."""
+    """What is left of EPROSPERA_DEADLINE, or of `seconds`, for all exchanges with the provider in one request."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self._ends = time.monotonic() + (conf.EPROSPERA_DEADLINE if seconds is None else seconds)

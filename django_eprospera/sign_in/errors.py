@@ -170,7 +170,7 @@ _STORAGE: Final = _Case(
 )
 
 
-# Ours (SignInRefused) and python-social-auth's codes; everything else is decided by its kind below.
+# By reason of SignInRefused and code of python-social-auth's errors; other errors are mapped by type below.
 _CASES: Final[dict[str, _Case]] = {
     "access_denied": _CANCELLED,
     "authorization_code_rejected": _EXPIRED,

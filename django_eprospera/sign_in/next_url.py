@@ -1,4 +1,4 @@
-"""The check of a `next` address before a browser is sent there."""
+"""Local URLs to return to: the check of `next`, and the page that sent a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_CHARACTERS: Final = 2000
 
 
 def safe_next(request: HttpRequest, target: str, *hosts: str) -> str:
-    """`target` if it is a place on this site or on one of `hosts`, else empty. No other scheme, no trick of slashes."""
+    """Return `target` if it is a URL of this site or of one of `hosts`, else an empty string."""
     if not target or len(target) > _MOST_CHARACTERS or not target.isprintable() or "\\" in target:
         return ""
     allowed = url_has_allowed_host_and_scheme(target, {request.get_host(), *hosts}, require_https=request.is_secure())

@@ -34,7 +34,7 @@ __all__ = [
     "seal_partial",
 ]
 
-LIFETIME: Final = 1800  # seconds from begin to return
+LIFETIME: Final = 1800  # seconds from start to callback
 MOST_PENDING: Final = 5  # sign-ins of one browser
 _OWNER: Final = b"sign_in.transaction:"
 # python-social-auth's names for our states: in its nonce table, and in the session.
@@ -45,7 +45,7 @@ STATE_KEY: Final = "eprospera_oauth2_state_"
 _BACKEND: Final = "eprospera"
 _SEALED: Final = "eprospera_sealed"
 _PARTIAL_OWNER: Final = b"partial.data:"
-# What is looked at before the rest is needed, and tells nothing of a person.
+# Read before the rest is decrypted; contains no personal data.
 _CLEAR: Final = ("pipeline_type", "allow_external_resume")
 
 
@@ -55,7 +55,7 @@ def _random() -> str:
 
 @dataclass(frozen=True, slots=True)
 class PendingSignIn:
-    """One pending sign-in. `user_id` is who was signed in at its begin, `next` where it leads, both possibly empty."""
+    """One pending sign-in. `user_id` is the user who started it, `next` the URL to return to; both may be empty."""
 
     nonce: str = field(default_factory=_random, repr=False)
     code_verifier: str = field(default_factory=_random, repr=False)
@@ -67,12 +67,12 @@ class PendingSignIn:
 
     @property
     def code_challenge(self) -> str:
-        """The S256 challenge of the verifier (RFC 7636 section 4.2)."""
+        """S256 challenge of the verifier (RFC 7636 section 4.2)."""
         digest = hashlib.sha256(self.code_verifier.encode("ascii")).digest()
         return base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
 
     def check_fresh(self, auth_time: float | None, *, skew: float) -> None:
-        """Raises SignInRefused when a fresh sign-in was asked for and `auth_time` does not prove one.
+        """Raises SignInRefused when a fresh sign-in was requested and `auth_time` does not prove one.
 
         OpenID Connect Core 1.0 sections 3.1.2.1 (`prompt=login`: since our begin) and 3.1.3.7 (`max_age`).
         """
@@ -90,7 +90,7 @@ class PendingSignIn:
 
     @classmethod
     def open(cls, state: str, sealed: Any) -> PendingSignIn:
-        """Return the sign-in of `state`. Raises SignInRefused when it was sealed for another state or under a lost key."""
+        """Return the sign-in of `state`. Raises SignInRefused when it does not open."""
         try:
             return cls(**json.loads(keyring().open(_OWNER + state.encode(), str(sealed))))
         except (DoesNotOpen, ValueError, TypeError):
@@ -98,29 +98,29 @@ class PendingSignIn:
 
 
 def prune_states(limit: int = 100) -> int:
-    """Delete up to `limit` states whose sign-in never returned. Returns how many."""
+    """Delete up to `limit` states of abandoned sign-ins. Returns how many."""
     abandoned = Nonce.objects.filter(server_url=STATE_SCOPE, timestamp__lt=int(time.time()) - LIFETIME)
     batch = list(abandoned.values_list("pk", flat=True)[:limit])
     return int(abandoned.filter(pk__in=batch).delete()[0]) if batch else 0
 
 
 def seal_partial(instance: Any, **_: Any) -> None:
-    """Before saving. Raises ConfigurationError without a key: then nothing is saved."""
+    """Receiver of `pre_save`: encrypt the data. Raises ConfigurationError without a key; then nothing is saved."""
     if instance.backend != _BACKEND or _SEALED in instance.data:
         return
     sealed = keyring().seal(_partial_owner(instance), json.dumps(instance.data).encode())
-    instance._eprospera_open = instance.data  # noqa: SLF001 - ours, on an instance of theirs
+    instance._eprospera_open = instance.data  # noqa: SLF001 - our attribute on python-social-auth's instance
     instance.data = {_SEALED: sealed, **{name: instance.data[name] for name in _CLEAR if name in instance.data}}
 
 
 def restore_partial(instance: Any, **_: Any) -> None:
-    """After saving: restore the data, because the caller goes on working with the instance."""
+    """Receiver of `post_save`: restore the data, because the caller goes on working with the instance."""
     if opened := instance.__dict__.pop("_eprospera_open", None):
         instance.data = opened
 
 
 def open_partial(instance: Any, **_: Any) -> None:
-    """After loading. What does not open is emptied, so that the sign-in ends on a page instead of going on half."""
+    """Receiver of `post_init`: decrypt the data. Data that does not open is emptied, and the sign-in ends on an error page."""
     data = instance.__dict__.get("data")
     if instance.__dict__.get("backend") != _BACKEND or not isinstance(data, dict) or _SEALED not in data:
         return

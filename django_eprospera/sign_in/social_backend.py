@@ -33,7 +33,7 @@ __all__ = ["SocialBackend"]
 
 
 class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is not typed
-    """The answers of `eprospera` to what python-social-auth asks; its subclass signs people in."""
+    """python-social-auth's backend `eprospera`, without the sign-in itself."""
 
     name: ClassVar[str] = "eprospera"
     title: ClassVar[str] = "e-Próspera"
@@ -44,7 +44,7 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         return user if user is not None and user.is_active else None
 
     def get_or_create_state(self) -> str:
-        """Return a new state. Drops the oldest of this browser's pending sign-ins, and some abandoned ones of others go."""
+        """Return a new state. Drops the browser's oldest pending sign-ins, and some abandoned ones of others."""
         prune_states()
         index = self.strategy.session_get(STATE_INDEX)
         pending = sorted(index.items(), key=lambda item: item[1]) if isinstance(index, dict) else []
@@ -55,11 +55,11 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         return str(super().get_or_create_state())
 
     def get_scope(self) -> list[str]:
-        """SOCIAL_AUTH_EPROSPERA_SCOPE, a list or words separated by spaces; `openid` always, nothing twice."""
+        """Return SOCIAL_AUTH_EPROSPERA_SCOPE as a list, with `openid`. Raises ConfigurationError."""
         return list(conf.requested_scopes)
 
     def id_key(self) -> str:
-        """`sub`, whatever a site chose for its other providers."""
+        """Return `sub`, whatever a site set for its other providers."""
         return "sub"
 
     def get_user_id(self, details: Any, response: Any) -> str:  # noqa: ARG002
@@ -68,36 +68,36 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         return uid_of(str(claims["iss"]), str(claims["sub"]))
 
     def get_legacy_user_identifiers(self, details: Any, response: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """None: nobody was ever known by anything else."""
+        """Return an empty list: users were never identified by anything else."""
         return []
 
     def get_user_details(self, response: Mapping[str, Any]) -> dict[str, Any]:
-        """What EPROSPERA_USER_FIELDS lets into Django's user model."""
+        """Return the details that EPROSPERA_USER_FIELDS allows in Django's user model."""
         return dict(user_details(response))
 
     def auth_allowed(self, response: Any, details: Mapping[str, Any]) -> bool:
-        """The base's lists of e-mail addresses and domains, for verified addresses only."""
+        """Apply the base's lists of e-mail addresses and domains to verified addresses only."""
         verified = details.get("email", "") if response.get("email_verified") else ""
         return bool(super().auth_allowed(response, {**details, "email": verified}))
 
     def extra_data(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Nothing: python-social-auth would keep it in plain text. The tokens are in the connection."""
+        """Return nothing: python-social-auth would store it in plain text. The tokens are in the connection."""
         return {}
 
     def get_key_and_secret(self) -> tuple[str, str]:
-        """The client's id and secret."""
+        """Return client ID and secret."""
         return conf.client_id, conf.client_secret
 
     def oidc_endpoint(self) -> str:
-        """EPROSPERA_BASE_URL."""
+        """Return EPROSPERA_BASE_URL."""
         return conf.EPROSPERA_BASE_URL
 
     def id_token_issuer(self) -> str:
-        """EPROSPERA_BASE_URL: the origin is the issuer."""
+        """Return EPROSPERA_BASE_URL: the origin is the issuer."""
         return conf.EPROSPERA_BASE_URL
 
     def get_request_state(self) -> Any:
-        """The state that `auth_complete` has read."""
+        """Return the state that `auth_complete` has read."""
         return self.data.get("state")
 
     def transaction_key(self, state: str) -> str:
@@ -116,16 +116,16 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         return LIFETIME
 
     def kept_for_state(self) -> Any:
-        """What `begin` added to the state that `validate_state` has just accepted."""
+        """Return what `keep_for_state` stored for the state that `validate_state` has just accepted."""
         return (self._oauth2_transaction or {}).get("sealed")
 
     def keep_for_state(self, state: str, sealed: str) -> None:
-        """Add `sealed` to what the session holds for a state."""
+        """Store `sealed` in the session with a state."""
         key = self.transaction_key(state)
         self.strategy.session_set(key, {**self.strategy.session_get(key), "sealed": sealed})
 
     def request(self, url: str, **options: Any) -> Any:
-        """For steps of a site that call the provider through the base: the same bounds as everything else."""
+        """Send a request of a site's pipeline step, with the limits of `_bounded_request`; raises what that raises."""
         return _bounded_request(self, url, **options)
 
 
@@ -140,10 +140,10 @@ def _bounded_request(
     json: Any = None,
     auth: Any = None,
     params: Mapping[str, str] | None = None,
-    timeout: float | None = None,  # noqa: ARG001 - ours is in the settings
+    timeout: float | None = None,  # noqa: ARG001 - EPROSPERA_TIMEOUT and EPROSPERA_DEADLINE apply
     stage: str = "user_info",
 ) -> requests.Response:
-    """What `BaseAuth.request` promises, within EPROSPERA_DEADLINE and EPROSPERA_MAX_ANSWER_BYTES.
+    """Return the response as `BaseAuth.request` does, within EPROSPERA_DEADLINE and EPROSPERA_MAX_ANSWER_BYTES.
 
     Raises AuthProviderError, AuthResponseError for an answer that is too large or redirects, AuthConfigurationError for what
     the provider does not take (JSON bodies, other kinds of `auth` than a pair).

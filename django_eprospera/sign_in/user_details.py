@@ -28,7 +28,7 @@ _creating: ContextVar[bool] = ContextVar("eprospera_creating_users", default=Fal
 
 
 def user_details(claims: Mapping[str, Any]) -> dict[str, str]:
-    """Details for python-social-auth's pipeline from OIDC claims; what is unknown or does not fit is left out.
+    """Return details for python-social-auth's pipeline from OIDC claims; unknown and unsuitable ones are left out.
 
     `email` is always present, and empty if there is none: managers of user models expect text. See `fit_email`.
     """
@@ -36,7 +36,7 @@ def user_details(claims: Mapping[str, Any]) -> dict[str, str]:
     if not (first or last):
         first, _, last = (claims.get("name") or "").strip().partition(" ")
     wanted = conf.EPROSPERA_USER_FIELDS
-    # Every page of the site shows these, so what could change how they read is made visible here.
+    # Shown on any page of the site, so characters that change how a text reads are made visible here.
     names = {"first_name": visible(first.strip()), "last_name": visible(last.strip())}
     details = {name: _fitted(name, value) for name, value in names.items() if value and name in wanted}
     return {"email": _email(claims.get("email") or "") if "email" in wanted else "", **details}

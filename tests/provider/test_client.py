@@ -217,7 +217,7 @@ class TestRefusals:
     def test_a_malformed_field_is_named(self):
         with Provider({"/api/v1/me/natural-person": response(200, {"address": {"line1": ["canary"]}})}) as provider:
             error = error_of(lambda: client_of(provider.url).natural_person(TOKEN))
-        assert "GET /api/v1/me/natural-person: wrong_type, HTTP 200. address.line1 has to be a text." in str(error)
+        assert "GET /api/v1/me/natural-person: wrong_type, HTTP 200. address.line1 must be a string." in str(error)
 
     def test_a_passing_fault_is_asked_again(self):
         waiting = [response(503), response(429), response(200, None)]

@@ -220,7 +220,7 @@ class TestDetails:
 
     @pytest.mark.parametrize("value", ["31.12.1990", "1990-13-01", "1990-W01-1", "19901231", "1990-12-311", "", "٠١"])
     def test_other_dates_are_malformed(self, value):
-        with pytest.raises(MalformedAnswer, match="dateOfBirth has to be a date"):
+        with pytest.raises(MalformedAnswer, match="dateOfBirth must be a date"):
             NaturalPerson.from_json({"dateOfBirth": value})
 
     @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ class TestDetails:
 
     @pytest.mark.parametrize("value", ["now", "0001-01-01T00:00:00+14:00", "2024-03-15T25:00:00Z", "20240315T000000Z"])
     def test_other_timestamps_are_malformed(self, value):
-        with pytest.raises(MalformedAnswer, match="date has to be a timestamp"):
+        with pytest.raises(MalformedAnswer, match="date must be a timestamp"):
             IdVerification.from_json({"date": value})
 
     @pytest.mark.parametrize(
@@ -307,25 +307,25 @@ class TestNonsense:
     @pytest.mark.parametrize(
         ("read", "value", "place"),
         [
-            (NaturalPerson.from_json, [], "The whole answer has to be an object"),
-            (NaturalPerson.from_json, {"name": 7}, "name has to be a text"),
-            (NaturalPerson.from_json, {"address": {"line1": []}}, r"address\.line1 has to be a text"),
-            (NaturalPerson.from_json, {"citizenships": ["Honduras", 7]}, r"citizenships\[1\] has to be a text"),
-            (NaturalPerson.from_json, {"citizenships": "Honduras"}, "citizenships has to be a list"),
-            (NaturalPerson.from_json, {"citizenships": ["x"] * 201}, "citizenships has to be at most 200 items"),
-            (NaturalPerson.from_json, {"name": "x" * 1001}, "name has to be at most 1000 characters"),
-            (NaturalPerson.from_json, {"name": "a\0b"}, "name has to be well-formed text"),
-            (NaturalPerson.from_json, {"name": "\ud800"}, "name has to be well-formed text"),
-            (Residency.from_json, {}, "wasEverResident has to be true or false"),
-            (Residency.from_json, {"wasEverResident": "yes"}, "wasEverResident has to be true or false"),
-            (LegalEntity.from_json, {}, "data has to be an object"),
-            (LegalEntity.from_json, {"data": {"id": "7", "name": "x"}}, r"data\.id has to be a UUID"),
-            (LegalEntity.from_json, {"data": {"id": ENTITY_ID}}, r"data\.name has to be a text"),
-            (LegalEntity.list_from_json, {"data": None}, "data has to be a list"),
-            (LegalEntity.list_from_json, {"data": [None]}, r"data\[0\] has to be an object"),
-            (EntityDocument.list_from_json, {"data": [{}]}, r"data\[0\]\.id has to be a text"),
-            (Userinfo.from_json, {}, "sub has to be a text"),
-            (Userinfo.from_json, None, "The whole answer has to be an object"),
+            (NaturalPerson.from_json, [], "The whole answer must be an object"),
+            (NaturalPerson.from_json, {"name": 7}, "name must be a string"),
+            (NaturalPerson.from_json, {"address": {"line1": []}}, r"address\.line1 must be a string"),
+            (NaturalPerson.from_json, {"citizenships": ["Honduras", 7]}, r"citizenships\[1\] must be a string"),
+            (NaturalPerson.from_json, {"citizenships": "Honduras"}, "citizenships must be a list"),
+            (NaturalPerson.from_json, {"citizenships": ["x"] * 201}, "citizenships must be at most 200 items"),
+            (NaturalPerson.from_json, {"name": "x" * 1001}, "name must be at most 1000 characters"),
+            (NaturalPerson.from_json, {"name": "a\0b"}, "name must be well-formed text"),
+            (NaturalPerson.from_json, {"name": "\ud800"}, "name must be well-formed text"),
+            (Residency.from_json, {}, "wasEverResident must be true or false"),
+            (Residency.from_json, {"wasEverResident": "yes"}, "wasEverResident must be true or false"),
+            (LegalEntity.from_json, {}, "data must be an object"),
+            (LegalEntity.from_json, {"data": {"id": "7", "name": "x"}}, r"data\.id must be a UUID"),
+            (LegalEntity.from_json, {"data": {"id": ENTITY_ID}}, r"data\.name must be a string"),
+            (LegalEntity.list_from_json, {"data": None}, "data must be a list"),
+            (LegalEntity.list_from_json, {"data": [None]}, r"data\[0\] must be an object"),
+            (EntityDocument.list_from_json, {"data": [{}]}, r"data\[0\]\.id must be a string"),
+            (Userinfo.from_json, {}, "sub must be a string"),
+            (Userinfo.from_json, None, "The whole answer must be an object"),
         ],
     )
     def test_the_place_is_named_and_the_value_is_not(self, read, value, place):
