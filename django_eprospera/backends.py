@@ -1,8 +1,8 @@
 """Sign in with e-Próspera: the authentication backend, on python-social-auth's OpenID Connect base.
 
-The base keeps the state of a sign-in, once, and runs the pipeline. What decides who somebody is, is done in our own rooms:
-`pending` (what a begin leaves behind), `callback`, `code_flow`. What else the base asks is answered in `social_backend`.
-Every failure becomes a page, and nothing is half stored.
+The base keeps the state of a sign-in and runs the pipeline. Who somebody is, is decided in `sign_in`: `pending` (what a sign-in
+keeps until its callback), `callback`, `code_flow`; `social_backend` overrides what else the base offers. Every error becomes a
+page, and nothing is stored in part.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ _LONGEST_PAUSE: Final = 60.0
 class Shared(Generic[T]):
     """A value that is fetched anew after `lifetime` seconds.
 
-    Only one thread fetches. Meanwhile the others get the former value, or wait for the first one. After a failure nobody
-    fetches for some seconds: every caller gets that error at once.
+    Only one thread fetches. Meanwhile the others get the former value, or wait for the first one. After a failure no
+    thread fetches for some seconds: every caller gets that error at once.
     """
 
     def __init__(self, lifetime: float, *, clock: Callable[[], float] = time.monotonic) -> None:
