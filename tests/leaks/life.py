@@ -49,7 +49,8 @@ class Life:
         )
         for tampered in lies:
             sandbox.control("tamper", "POST", **tampered)
-            assert Browser(self.house).return_from_provider().status_code == 502
+            # 400: a nonce that is wrong may come from a code that was injected into the browser.
+            assert Browser(self.house).return_from_provider().status_code in {400, 502}
             sandbox.control("tamper", "DELETE")
 
     def sign_in_that_breaks_in_the_sites_own_step(self):
