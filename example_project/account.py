@@ -64,7 +64,7 @@ class Account:
     connection: Connection | None = None
     face: str = ""
     on_its_way: bool = False
-    reauthorize: bool = False
+    ended: str = ""
     person: list[Row] = field(default_factory=list)
     residency: list[Row] = field(default_factory=list)
     residency_active: bool | None = None
@@ -91,7 +91,10 @@ def account_of(user: Any) -> Account:
         return account
     account.connection = connection
     account.on_its_way = is_on_its_way(connection)
-    account.reauthorize = connection.state != connection.State.ACTIVE
+    if not (answer := access.connection(user)).allowed:
+        account.ended = answer.message
+    elif connection.state != connection.State.ACTIVE:
+        account.ended = _("We can no longer fetch your data from e-Próspera.")
     account.freshness = freshness(connection)
     account.access_until = connection.refresh_token_expires_at
     account.session_until = connection.access_token_expires_at

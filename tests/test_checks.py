@@ -38,7 +38,7 @@ def numbers(messages):
     return [message.id.removeprefix("eprospera.") for message in messages]
 
 
-def test_a_site_that_is_set_up_as_the_tests_are_has_nothing_to_mend():
+def test_settings_of_the_tests_pass_every_check():
     assert check_settings() == []
     assert [message for message in run_checks() if str(message.id).startswith("eprospera")] == []
 
@@ -101,7 +101,7 @@ def test_a_site_that_is_set_up_as_the_tests_are_has_nothing_to_mend():
         ("EPROSPERA_BASEURL", "https://portal.eprospera.com", "W006"),
     ],
 )
-def test_one_mistake_is_one_message_with_a_mend(settings, setting, value, expected):
+def test_one_mistake_is_one_message_with_a_hint(settings, setting, value, expected):
     setattr(settings, setting, value)
     (message,) = check_settings()
     assert numbers([message]) == [expected]
@@ -130,7 +130,7 @@ def test_one_mistake_is_one_message_with_a_mend(settings, setting, value, expect
         ("SOCIAL_AUTH_PIPELINE", [CREATE]),
     ],
 )
-def test_what_is_fine_is_not_complained_of(settings, setting, value):
+def test_valid_settings_pass(settings, setting, value):
     setattr(settings, setting, value)
     assert check_settings() == []
 

@@ -4,6 +4,7 @@ import re
 import time
 from urllib.parse import parse_qsl, urlsplit
 
+import django
 import pytest
 import requests
 
@@ -54,6 +55,17 @@ def test_account_shows_who_is_signed_in_and_their_data_without_a_worker(site):
     assert browser.get(f"{url}/vault/", timeout=60).status_code == 403
 
 
+def test_account_says_that_data_is_on_its_way_until_the_first_sync(tmp_path):
+    port, home = free_port(), "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+    with (
+        SandboxProcess(redirect_uris=[f"http://localhost:{port}/complete/eprospera/"]) as provider,
+        SiteProcess(tmp_path, provider, port, TASK_BACKEND=f"{home}.backends.dummy.DummyBackend") as process,
+    ):
+        _, landed = browser_signed_in((process.url, provider, process.output), LUCIA)
+    assert landed.text.count("On its way from e-Próspera.") == 4
+    assert "Nothing is on file" not in landed.text
+
+
 def test_directional_controls_in_names_are_shown_as_code_points(site):
     url, provider, _ = site
     evil = "Mallory\u202eyrollaM\u2066"
@@ -66,7 +78,7 @@ def test_directional_controls_in_names_are_shown_as_code_points(site):
     assert page.text.count("Mallory[U+202E]yrollaM[U+2066]") >= 2, page.text
 
 
-def test_account_sends_strangers_home(site):
+def test_account_redirects_unauthenticated_users(site):
     url, *_ = site
     answer = requests.get(f"{url}/account/", allow_redirects=False, timeout=60)
     assert (answer.status_code, answer.headers["Location"]) == (302, "/")

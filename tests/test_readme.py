@@ -1,4 +1,4 @@
-"""README keeps its word: what it says to type is typed into a fresh project, and its tables and names are those of the code."""
+"""Tests of README: its steps work in a new project, and its tables and names are those of the code."""
 
 import ast
 import importlib

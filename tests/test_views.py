@@ -237,15 +237,15 @@ def test_what_is_not_theirs_does_not_exist_for_them(enter, address):
     row = picture_of(owner) if address == "image" else factories.document(factories.consent(owner).entity)
     staff = factories.user(is_staff=True, is_superuser=True)
 
-    for stranger in (factories.connection().user, factories.user(), staff):
-        answer = enter(stranger).get(f"/eprospera/{address}/{row.pk}/")
-        nothing = enter(stranger).get(f"/eprospera/{address}/{uuid.uuid4()}/")
+    for other in (factories.connection().user, factories.user(), staff):
+        answer = enter(other).get(f"/eprospera/{address}/{row.pk}/")
+        nothing = enter(other).get(f"/eprospera/{address}/{uuid.uuid4()}/")
         assert answer.status_code == nothing.status_code == 404
         assert len(answer.content) == len(nothing.content), "the page tells that there is something"
 
 
 @pytest.mark.parametrize("address", ["image", "document"])
-def test_a_stranger_is_asked_to_sign_in(enter, address):
+def test_unauthenticated_users_are_asked_to_sign_in(enter, address):
     owner = factories.connection()
     row = picture_of(owner) if address == "image" else factories.document(factories.consent(owner).entity)
 

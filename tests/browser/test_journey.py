@@ -39,6 +39,9 @@ def test_resident_signs_in_is_approved_and_enters_the_vault(visitor, demo):
     expect(page.locator(".pictures img")).to_have_count(3)
     assert all(page.locator(".pictures img").evaluate_all("images => images.map(each => each.naturalWidth > 100)"))
     assert page.locator("#companies ~ .cards > .card").count() == 3
+    assert "token" not in page.locator("main").inner_text().lower()
+    for time in page.locator("main time").all_inner_texts():
+        assert time.endswith(" CST"), "a time without its zone"
 
     page.goto("/members/")
     expect(page.get_by_role("heading", level=1)).to_have_text("Welcome, resident")
