@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -135,7 +136,15 @@ class _Chain:
     def read(self) -> None:
         """Read on to the end of the chain, or to the first entry that is not valid."""
         rows = AuditEntry.objects.filter(position__gt=self.position).order_by("position").values(*COLUMNS)
-        for row in rows.iterator(chunk_size=_BATCH):
+        iterator: Any = rows.iterator(chunk_size=_BATCH)
+        try:
+            with closing(iterator):
+                self._read(iterator)
+        except (TypeError, ValueError) as error:  # SQLite has columns whose value is not one of their type
+            self.problem = f"an entry after {self.position} cannot be read: {type(error).__name__}"
+
+    def _read(self, rows: Iterator[dict[str, Any]]) -> None:
+        for row in rows:
             self.problem = self._problem(row)
             if self.problem:
                 return
@@ -195,10 +204,15 @@ def _rows(chain: _Chain) -> Iterator[str]:
     suspects: dict[str, tuple[type[Model], Any]] = {}
     for model in COVERED:
         missing = set(_keys_of(chain, model)) if model in NEVER_DELETED else set()
-        for row in model._base_manager.order_by("pk").iterator(chunk_size=500):  # noqa: SLF001
-            missing.discard(str(row.pk))
-            if _difference(row, chain.states.get(subject_of(row))):
-                suspects[subject_of(row)] = (model, row.pk)
+        rows = model._base_manager.order_by("pk")  # noqa: SLF001 - Django's documented name for any model's manager
+        try:
+            for row in rows.iterator(chunk_size=500):
+                missing.discard(str(row.pk))
+                if _difference(row, chain.states.get(subject_of(row))):
+                    suspects[subject_of(row)] = (model, row.pk)
+        except (TypeError, ValueError) as error:
+            yield f"a row of {model._meta.label} cannot be read: {type(error).__name__}"
+            continue
         suspects.update({f"{model._meta.label_lower}:{key}": (model, key) for key in missing})
     gone = [state.partition(" ")[0] for state in chain.states.values() if _is_deletion(state)]
     label = f"{Connection._meta.label_lower}:"
