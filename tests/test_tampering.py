@@ -2,14 +2,16 @@
 
 import random
 import uuid
+from collections import Counter
 from datetime import timedelta
 from io import StringIO
+from itertools import islice
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError, transaction
 from django.db import connection as database
-from django.db import transaction
 from django.utils import timezone
 
 from django_eprospera import access, audit, kyc, tokens
@@ -28,22 +30,34 @@ ENTRY, DECISION, REVIEW = "django_eprospera_auditentry", "django_eprospera_decis
 
 @pytest.fixture
 def reviewer():
-    user = factories.user(is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=["decide_review", "view_personal_data"]))
-    return type(user).objects.get(pk=user.pk)
+    return make_reviewer()
 
 
 @pytest.fixture
 def approved(sandbox, reviewer):
     """A synced connection whose person is approved, after a few other entries."""
-    connection = factories.sandbox_connection(sandbox, LUCIA)
-    sync(connection)
-    decide(Review.objects.get(subject_kind="person"), reviewer, "approved")
-    audit.record(AuditEntry.Action.VIEWED, connection, actor=reviewer, detail={"fields": ["name"]})
-    audit.record(AuditEntry.Action.SEARCHED, "django_eprospera.review:", actor=reviewer, detail={"found": 1})
+    connection = make_history(sandbox, reviewer)
     assert access.kyc(connection.user).allowed
     assert problem() == ""
     drop_triggers()
+    return connection
+
+
+def make_reviewer():
+    user = factories.user(is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["decide_review", "view_personal_data"]))
+    return type(user).objects.get(pk=user.pk)
+
+
+def make_history(sandbox, reviewer=None):
+    """Sync, decide twice, look at it, search. Returns the connection."""
+    reviewer = reviewer or make_reviewer()
+    connection = factories.sandbox_connection(sandbox, LUCIA)
+    sync(connection)
+    decide(Review.objects.filter(subject_kind="entity", status="pending")[0], reviewer, "rejected")
+    decide(Review.objects.get(subject_kind="person"), reviewer, "approved")
+    audit.record(AuditEntry.Action.VIEWED, connection, actor=reviewer, detail={"fields": ["name"]})
+    audit.record(AuditEntry.Action.SEARCHED, "django_eprospera.review:", actor=reviewer, detail={"found": 1})
     return connection
 
 
@@ -124,7 +138,7 @@ def test_a_deleted_user_is_no_change_of_the_chain(approved, reviewer):
     reviewer.delete()
     assert problem() == ""
     assert AuditEntry.objects.filter(actor_id=number).exists()
-    assert Decision.objects.get().reviewer_id == number
+    assert set(Decision.objects.values_list("reviewer_id", flat=True)) == {number}
 
 
 # Decisions and reviews
@@ -151,7 +165,7 @@ def test_a_changed_or_deleted_decision_or_review_is_found(approved, attack):
 
 
 def test_a_deleted_review_is_found(approved):
-    assert sql(f"DELETE FROM {REVIEW} WHERE subject_kind = 'entity'")
+    assert sql(f"DELETE FROM {REVIEW} WHERE subject_kind = 'entity' AND decided_at IS NULL")
     assert "was deleted" in problem()
 
 
@@ -262,16 +276,17 @@ def test_everything_that_the_site_itself_does_verifies(approved, sandbox, review
 # Any single value
 
 
-def test_any_single_value_of_chain_decisions_and_reviews_is_covered(approved, reviewer):
-    decide(Review.objects.get(subject_kind="person"), reviewer, "rejected")
-    missed = [edit for edit in edits(random.Random(7), 100) if not found(edit)]
-    assert missed == []
+def test_any_single_value_of_chain_decisions_and_reviews_is_covered(approved):
+    """`python -m benchmarks tampering` makes a thousand."""
+    made = Counter(outcome_of(edit) for edit in islice(edits(random.Random(7)), 100))
+    assert made["missed"] == 0
+    assert made["found"] > 50
     assert problem() == ""
 
 
-def edits(rng, number):
-    """Edits of one value, each in a random row and column, to NULL, to another row's value, or to a value of its type."""
-    for _ in range(number):
+def edits(rng):
+    """Edits of one value, each in a random row and column, to NULL, to another row's value, or to another value."""
+    while True:
         model = rng.choice([AuditEntry, Decision, Review])
         rows = list(model.objects.order_by("pk").values_list("pk", flat=True))
         field = rng.choice(list(model._meta.concrete_fields))
@@ -279,8 +294,8 @@ def edits(rng, number):
         yield model, field.column, row, other, rng.choice(["null", "other", "made up"]), rng.random()
 
 
-def found(edit):
-    """Make the edit, verify, and take it back. True also when the database refuses it, or when it changes nothing."""
+def outcome_of(edit):
+    """Make the edit, verify, and take it back. Returns found, missed, refused (by the database) or nothing (changed)."""
     model, column, row, other, kind, chance = edit
     table, pk = model._meta.db_table, model._meta.pk.column
     with transaction.atomic():
@@ -293,16 +308,15 @@ def found(edit):
         try:
             with transaction.atomic():
                 sql(f"UPDATE {table} SET {column} = %s WHERE {pk} = %s", value, key(row))
-                with database.cursor() as cursor:
-                    if database.vendor == "postgresql":
-                        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        except Exception:  # noqa: BLE001 - NOT NULL, UNIQUE, a foreign key
-            transaction.set_rollback(True)
-            return True
-        after = sql(f"SELECT {column} FROM {table} WHERE {pk} = %s", key(row))
-        answer = before == after or bool(problem())
+                if database.vendor == "postgresql":
+                    sql("SET CONSTRAINTS ALL IMMEDIATE")
+        except DatabaseError:
+            outcome = "refused"
+        else:
+            after = sql(f"SELECT {column} FROM {table} WHERE {pk} = %s", key(row))
+            outcome = "nothing" if before == after else "found" if problem() else "missed"
         transaction.set_rollback(True)
-    return answer
+    return outcome
 
 
 def made_up(field, before, chance):
