@@ -29,7 +29,7 @@ from django_eprospera.errors import SignInRefused
 from django_eprospera.models import Connection
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.sign_in.association import uid_of
-from django_eprospera.sign_in.callback import Callback
+from django_eprospera.sign_in.callback import Callback, take_query
 from django_eprospera.sign_in.code_flow import Deadline, Proof, prove
 from django_eprospera.sign_in.errors import CAUGHT, Again, error_page
 from django_eprospera.sign_in.next_url import safe_next
@@ -63,14 +63,16 @@ class EprosperaOpenIdConnect(SocialBackend):
 
     def __init__(self, strategy: Any = None, redirect_uri: str | None = None) -> None:
         """Called by python-social-auth for each request, and by Django to look for users."""
+        request = getattr(strategy, "request", None)
+        if request is not None:
+            take_query(request)  # before the base copies it
         super().__init__(strategy, redirect_uri=redirect_uri)
         self._pending: PendingSignIn | None = None
         self._id_token: IdToken | None = None
         self._proves_identity = False
         self._stage = "begin"
-        request = getattr(self.strategy, "request", None)
         if request is not None and any(
-            "\0" in value for data in (request.GET, request.POST) for value in data.values()
+            "\0" in value for data in (take_query(request), request.POST) for value in data.values()
         ):
             # python-social-auth looks parameters up in the database, and PostgreSQL accepts no NUL.
             raise BadRequest("A parameter holds a NUL character.")
@@ -139,7 +141,7 @@ class EprosperaOpenIdConnect(SocialBackend):
 
     def auth_complete(self, *_: Any, **kwargs: Any) -> Any:
         """Verify the callback, then run the pipeline. Raises the errors in `sign_in.errors.CAUGHT`."""
-        callback = Callback.read(self._request.GET)
+        callback = Callback.read(take_query(self._request))
         self.data = {"state": callback.state}
         state = self.validate_state()  # after this the state is spent
         begun = self._pending = PendingSignIn.open(state, self.kept_for_state())

@@ -1,16 +1,21 @@
 """What all tests share: the sandbox as the settings' provider, and nothing remembered of the test before."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
+import django
 import pytest
 from django.conf import settings
+from django.core import mail
 from django.core.management import call_command
 from django.db import connection
 from django.utils import translation
+from django.utils.log import AdminEmailHandler
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 
 from django_eprospera.provider.discovery import forget_discovered
@@ -142,3 +147,40 @@ def go(process):
     """Let a worker begin."""
     process.stdin.write("go\n")
     process.stdin.flush()
+
+
+@pytest.fixture
+def reports(settings):
+    """The mails of Django's handler, with the page that shows the variables of each frame."""
+    settings.ADMINS = ["operator@example.test"] if django.VERSION >= (6, 0) else [("Operator", "operator@example.test")]
+    handler = AdminEmailHandler(include_html=True)
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    yield lambda: [
+        text for each in mail.outbox for text in (each.subject, each.body, *(html[0] for html in each.alternatives))
+    ]
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def broken_table():
+    """Take a table away, as a failed migration would."""
+
+    @contextmanager
+    def broken(table):
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+        try:
+            yield
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
+
+    return broken
+
+
+def assert_not_in(texts, secrets):
+    for secret in secrets:
+        assert not any(secret in text for text in texts), [
+            text[max(text.index(secret) - 200, 0) : text.index(secret) + 60] for text in texts if secret in text
+        ]

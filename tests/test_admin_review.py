@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_eprospera import kyc
 from django_eprospera.models import AuditEntry, Decision, Review
 from tests import factories
+from tests.conftest import assert_not_in
 
 pytestmark = pytest.mark.django_db
 
@@ -417,3 +418,44 @@ def test_the_admins_own_history_holds_no_personal_data(client, reviewer):
     entries = str(list(LogEntry.objects.values()))
     assert "rejected" in entries
     assert "Canary" not in entries
+
+
+# Error reports
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["django_eprospera_auditentry", "django_session"])
+@pytest.mark.parametrize("sought", ["90001234564217", "canary@example.test"])
+def test_an_error_of_the_search_does_not_report_what_was_sought(client, reviewer, reports, broken_table, table, sought):
+    client.raise_request_exception = False
+    person(person={"resident_permit_number": "90001234564217"})
+    with broken_table(table):
+        assert client.post(f"{QUEUE}find/", {"sought": sought}).status_code == 500
+    assert reports()
+    assert_not_in(reports(), [sought])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["django_admin_log", "django_eprospera_decision", "django_session", "auth_user"])
+def test_an_error_of_a_decision_reports_neither_reason_nor_facts(client, reviewer, reports, broken_table, table):
+    client.raise_request_exception = False
+    review = person(person={"name": "Canary Example"})
+    fields = Fields(client.get(page_of(review)).content.decode()).values
+    with broken_table(table):
+        answer = client.post(page_of(review), {**fields, "outcome": "rejected", "reason": "A reason as a canary."})
+    assert answer.status_code == 500
+    assert reports()
+    assert_not_in(reports(), ["A reason as a canary.", "Canary Example"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_while_the_page_is_rendered_reports_no_facts(client, reviewer, reports, tmp_path, settings):
+    client.raise_request_exception = False
+    review = person(person={"name": "Canary Example"})
+    template = tmp_path / "admin" / "django_eprospera" / "review" / "page.html"
+    template.parent.mkdir(parents=True)
+    template.write_text("{% for letter in facts.person.name %}{% url letter %}{% endfor %}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    assert client.get(page_of(review)).status_code == 500
+    assert reports()
+    assert_not_in(reports(), ["Canary Example"])

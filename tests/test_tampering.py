@@ -280,7 +280,7 @@ def test_any_single_value_of_chain_decisions_and_reviews_is_covered(approved):
     """`python -m benchmarks tampering` makes a thousand."""
     made = Counter(outcome_of(edit) for edit in islice(edits(random.Random(7)), 100))
     assert made["missed"] == 0
-    assert made["found"] > 50
+    assert made["found"] > 30
     assert problem() == ""
 
 

@@ -5,6 +5,7 @@ To unmask them is a POST that needs the permission `view_personal_data` and adds
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
@@ -14,16 +15,18 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.cache import add_never_cache_headers
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from django_eprospera import audit
 from django_eprospera.admin.rows import Section, rows, sealed_names
 from django_eprospera.fields import BlindIndexField
 from django_eprospera.models import AuditEntry
+from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from django.db.models import Model
     from django.urls import URLPattern
@@ -53,6 +56,14 @@ class ReadOnlyAdmin(Admin):
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_eprospera/review.css",)}
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """The URL patterns, with views whose errors are reported without POST data and without variables."""
+        patterns: list[URLPattern] = super().urls
+        for pattern in patterns:
+            pattern.callback = _private(pattern.callback)
+        return patterns
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Whether a URL may filter by `lookup`: never by a blind index, which only the audited search uses."""
@@ -158,3 +169,15 @@ class FactsAdmin(ReadOnlyAdmin):
         response = TemplateResponse(request, list(names), context)
         add_never_cache_headers(response)
         return response
+
+
+def _private(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    @wraps(view)
+    @forget_locals
+    @sensitive_post_parameters()
+    def private(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        # Here and not by Django afterwards, where an error would be reported with the context of the page.
+        return response.render() if isinstance(response, TemplateResponse) else response
+
+    return private

@@ -9,15 +9,43 @@ from typing import TYPE_CHECKING, Final
 from django_eprospera.errors import SignInRefused
 
 if TYPE_CHECKING:
-    from django.http import QueryDict
+    from django.http import HttpRequest, QueryDict
 
-__all__ = ["Callback"]
+__all__ = ["Callback", "take_query"]
 
 _STAGE: Final = "callback"
 _LONGEST_CODE: Final = 2048
 # The error codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6, by what they mean for the site.
 _OURS: Final = frozenset({"invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type"})
 _PASSING: Final = frozenset({"server_error", "temporarily_unavailable"})
+
+
+# Parameters that are secrets, and what error reports show in their place.
+_SECRET: Final = ("code", "state")
+_HIDDEN: Final = "********************"
+# WSGI's variable, and those in which gunicorn and uWSGI repeat it.
+_WITH_QUERY: Final = ("QUERY_STRING", "RAW_URI", "REQUEST_URI")
+
+
+def take_query(request: HttpRequest) -> QueryDict:
+    """Return the query of a request, and remove code and state from the request.
+
+    Django's error reports show the URL and the query of a request, and the variables of frames that hold a copy of it.
+    """
+    query: QueryDict | None = getattr(request, "eprospera_query", None)
+    if query is not None or not any(name in request.GET for name in _SECRET):
+        return query or request.GET
+    query, shown = request.GET, request.GET.copy()
+    for name in _SECRET:
+        if name in shown:
+            shown[name] = _HIDDEN
+    request.eprospera_query = query  # type: ignore[attr-defined]  # python-social-auth may make a second backend for a request
+    request.GET = shown  # type: ignore[assignment]
+    for name in _WITH_QUERY:
+        if name in request.META:
+            before, mark, _query = str(request.META[name]).rpartition("?")
+            request.META[name] = f"{before}{mark}{shown.urlencode(safe='*')}"
+    return query
 
 
 @dataclass(frozen=True, slots=True)

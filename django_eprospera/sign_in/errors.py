@@ -304,7 +304,7 @@ def error_page(request: HttpRequest, error: Exception, *, stage: str, again: Aga
     }
     response = render(request, "django_eprospera/sign_in_error.html", context, status=status)
     # The URL of this page contains code and state. (Not `no-referrer`: that would remove Origin from the button's POST.)
-    response["Referrer-Policy"] = "same-origin"
+    response["Referrer-Policy"] = "strict-origin"
     # Logged above. Django would log it again, and mail ADMINS the whole request, including the code.
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     return response
