@@ -33,15 +33,15 @@ _NEVER: Final = _("Being fetched.")
 _SITE: Final = _("This is an error of the site. Your account is in order.")
 _WHY: Final[dict[str, tuple[_StrPromise, _StrPromise | str]]] = {
     "scope_missing": (
-        _("You did not allow this site to see it."),
+        _("This site is not allowed to see it."),
         _("Sign in again and allow it, if you want to share it."),
     ),
     "not_granted": (
-        _("You did not allow this site to see it."),
+        _("This site is not allowed to see it."),
         _("Sign in again and allow it, if you want to share it."),
     ),
     "token_rejected": (_("e-Próspera no longer accepts this site's access."), _ASK_AGAIN),
-    "grant_gone": (_("This site's access to your e-Próspera account has ended."), _ASK_AGAIN),
+    "grant_gone": (_("This site's access to the e-Próspera account has ended."), _ASK_AGAIN),
     "not_found": (_("e-Próspera does not have it, or it is no longer shared."), _LATER),
     "rate_limited": (_("e-Próspera is receiving too many requests."), _LATER),
     "unavailable": (_("e-Próspera did not answer."), _LATER),
@@ -63,7 +63,7 @@ _OLD: Final = _("Older than it should be.")
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Freshness of one resource. `reason` and `remedy` are sentences for the user: why it is so, and what happens next."""
+    """Freshness of one resource. `reason` is a sentence for anybody, `remedy` tells the user what happens next."""
 
     resource: str
     label: _StrPromise

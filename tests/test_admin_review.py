@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_eprospera import kyc
-from django_eprospera.models import AuditEntry, Decision, Review
+from django_eprospera.models import AuditEntry, Connection, Decision, Review
 from tests import factories
 from tests.conftest import assert_not_in
 
@@ -418,6 +418,20 @@ def test_the_admins_own_history_holds_no_personal_data(client, reviewer):
     entries = str(list(LogEntry.objects.values()))
     assert "rejected" in entries
     assert "Canary" not in entries
+
+
+@pytest.mark.parametrize("page", ["review", "connection"])
+def test_why_data_is_old_is_said_in_words(client, page):
+    client.force_login(factories.user(is_staff=True, is_superuser=True))
+    review = person()
+    connection = review.user.eprospera
+    Connection.objects.update(state="reauthorize", state_cause="invalid_grant")
+    address = (
+        page_of(review) if page == "review" else reverse(f"admin:django_eprospera_{page}_change", args=[connection.pk])
+    )
+    text = client.get(address).content.decode()
+    assert "access to the e-Próspera account has ended" in text
+    assert "grant_gone" not in text
 
 
 # Error reports

@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 from django.utils import timezone
 from social_django.models import Nonce
 
@@ -50,7 +51,7 @@ def test_sync_takes_those_that_are_stale_by_default(sandbox):
     written, error = command("eprospera_sync")
 
     assert error is None
-    assert written == "1 connection synced, 0 of them in part, 0 not at all.\n"
+    assert written == "1 connection synced, 0 in part, 0 ended, 0 failed.\n"
     assert list(Residency.objects.values_list("connection", flat=True)) == [stale.pk]
     assert command("eprospera_sync")[0].startswith("0 connections synced")
 
@@ -73,16 +74,31 @@ def test_sync_of_nobody_is_an_error(whom):
 
 
 def test_sync_goes_on_past_a_bad_one_names_it_and_fails_at_the_end(sandbox):
-    bad = factories.connection(access_token=None, refresh_token=None)
+    bad = factories.sandbox_connection(sandbox, ANA)
     good = factories.sandbox_connection(sandbox, OTTO)
+    with database.cursor() as cursor:
+        cursor.execute("UPDATE django_eprospera_connection SET access_token = 'x' WHERE sub = %s", [ANA])
 
     written, error = command("eprospera_sync")
 
     assert error is not None
-    assert f"{bad.pk}  natural_person: grant_gone" in written
+    assert f"{bad.pk}  natural_person: does_not_open" in written
     assert str(good.pk) not in written
-    assert "2 connections synced, 0 of them in part, 1 not at all." in written
+    assert "1 connection synced, 0 in part, 0 ended, 1 failed.\n" in written
     assert Residency.objects.filter(connection=good).exists()
+
+
+def test_sync_does_not_call_an_ended_grant_synced(sandbox):
+    ended, good = factories.sandbox_connection(sandbox, ANA), factories.sandbox_connection(sandbox, OTTO)
+    sandbox.control("revoke", sub=ANA)
+
+    written, error = command("eprospera_sync")
+
+    assert error is None, "nothing that an operator could do"
+    assert f"{ended.pk}  The grant has ended. The person has to sign in again." in written
+    assert "grant_gone" not in written
+    assert "1 connection synced, 0 in part, 1 ended, 0 failed.\n" in written
+    assert Residency.objects.get().connection == good
 
 
 def test_sync_that_fails_in_part_says_so_and_ends_well(sandbox):
@@ -93,7 +109,7 @@ def test_sync_that_fails_in_part_says_so_and_ends_well(sandbox):
 
     assert error is None
     assert "natural_person: scope_missing" in written
-    assert "1 of them in part" in written
+    assert "0 connections synced, 1 in part" in written
 
 
 # eprospera_keep_alive

@@ -66,6 +66,11 @@ class SyncReport:
         """Whether every requested resource failed."""
         return bool(self.failed) and self.asked == len(self.failed)
 
+    @property
+    def grant_ended(self) -> bool:
+        """Whether nothing was fetched because the grant has ended."""
+        return self.failed_entirely and set(self.failed.values()) == {"grant_gone"}
+
 
 @forget_locals
 def sync(connection: Connection, resources: Iterable[str] | None = None) -> SyncReport:

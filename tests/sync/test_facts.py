@@ -94,7 +94,7 @@ def test_only_what_the_scopes_open_is_asked_for(provider, asked):
     assert asked("/api/v1/me/") == 1
     told = {one.resource: one for one in freshness(connection)}
     assert told["natural_person"].error == "not_granted"
-    assert "did not allow" in told["natural_person"].message
+    assert "not allowed" in told["natural_person"].message
 
 
 def test_a_connection_for_signing_in_alone_costs_no_request(provider, asked):

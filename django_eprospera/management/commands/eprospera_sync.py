@@ -23,7 +23,7 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Command for a timer. Continues after failures, and fails if a connection could not be synced at all."""
+    """Command for a timer. Continues after failures. Fails if a connection could not be synced whose grant has not ended."""
 
     help = "Fetches from e-Próspera what the connected users allow, and reports what could not be fetched and why."
 
@@ -38,16 +38,18 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=1000, help="At most this many connections (default: 1000).")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        synced = partly = failed = broken = 0
+        synced = partly = ended = failed = broken = 0
         for pk, report in self._reports(options):
-            synced += 1
-            failed += report.failed_entirely
+            synced += not report.failed
+            ended += report.grant_ended
+            failed += report.failed_entirely and not report.grant_ended
             broken += bool(report.receiver_errors)
             partly += bool(report.failed) and not report.failed_entirely
             self._tell(pk, report, options["verbosity"])
         self.stdout.write(
             ngettext("%(count)d connection synced", "%(count)d connections synced", synced) % {"count": synced}
-            + _(", %(partly)d of them in part, %(failed)d not at all.") % {"partly": partly, "failed": failed}
+            + _(", %(partly)d in part, %(ended)d ended, %(failed)d failed.")
+            % {"partly": partly, "ended": ended, "failed": failed}
         )
         if broken:
             raise CommandError(
@@ -75,7 +77,9 @@ class Command(BaseCommand):
     def _tell(self, pk: uuid.UUID, report: SyncReport, verbosity: int) -> None:
         for error in report.receiver_errors:
             self.stderr.write(f"{pk}  {error}")
-        if report.failed:
+        if report.grant_ended:
+            self.stderr.write(f"{pk}  {_('The grant has ended. The person has to sign in again.')}")
+        elif report.failed:
             why = ", ".join(f"{resource}: {code}" for resource, code in report.failed.items())
             self.stderr.write(f"{pk}  {why}")
         elif verbosity > 1:
