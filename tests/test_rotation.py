@@ -274,7 +274,7 @@ def test_rotating_inside_a_transaction_is_refused(settings):
     assert left() == 1
 
 
-def worker(*arguments, keys=(NEW, OLD), dies="", settings):
+def worker(*arguments, keys=(NEW, OLD), dies="", waits="", settings):
     """Start the command in a process of its own, on the test's database and media."""
     name = connection.settings_dict["NAME"]
     server = os.environ.get("DATABASE_URL") or "sqlite:///"
@@ -289,8 +289,10 @@ def worker(*arguments, keys=(NEW, OLD), dies="", settings):
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "WORKER_KEYS": ",".join(keys),
             "WORKER_DIES": dies,
+            "WORKER_WAITS": waits,
         },
         cwd=Path(__file__).parent.parent,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -313,6 +315,38 @@ def test_processes_that_save_while_keys_are_rotated_lose_nothing(settings):
     settings.FIELD_ENCRYPTION_KEY = NEW
     for page in Page.objects.all():
         assert page.text == saved.get(page.slug, "0")
+
+
+def test_a_file_that_another_run_has_rotated_meanwhile_is_not_reported(settings):
+    verification = factories.id_verification(factories.connection())
+    settings.FIELD_ENCRYPTION_KEY = [NEW, OLD]
+    first = worker(waits="yes", settings=settings)
+    assert first.stdout.readline() == "waiting\n", "it has read a row, and not yet opened the file that the row names"
+    said, _ = worker(settings=settings).communicate(timeout=120)
+    assert "and 3 files." in said
+    said, _ = first.communicate("go\n", timeout=120)
+    assert "and 0 files." in said
+    assert first.returncode == 0
+    settings.FIELD_ENCRYPTION_KEY = NEW
+    assert_pictures_open(verification)
+    assert len(storages["default"].listdir(documents.FOLDER)[1]) == 3
+
+
+def test_a_file_that_a_sync_replaces_under_an_older_key_meanwhile_is_rotated_too(settings):
+    verification = factories.id_verification(factories.connection())
+    settings.FIELD_ENCRYPTION_KEY = [NEW, OLD]
+    process = worker(waits="yes", settings=settings)
+    assert process.stdout.readline() == "waiting\n"
+    settings.FIELD_ENCRYPTION_KEY = [OLD, NEW]
+    for picture in verification.images.all():
+        documents.store(picture, factories.png(picture.kind))
+    said, _ = process.communicate("go\n", timeout=120)
+    assert "and 3 files." in said
+    assert "cannot be decrypted" not in said
+    settings.FIELD_ENCRYPTION_KEY = [NEW, OLD]
+    rotate()  # the sync saved columns under the older key too
+    settings.FIELD_ENCRYPTION_KEY = NEW
+    assert_pictures_open(verification)
 
 
 # SIGKILL

@@ -47,21 +47,34 @@ def rotate_files(using: str, progress: Progress) -> None:
     for rows in outdated_files(using):
         # List the keys first, then read each row when its turn comes.
         for key in list(rows.order_by("pk").values_list("pk", flat=True)):
-            row = rows.filter(pk=key).first()
-            if row is not None and _rotate(row, rows, progress):
+            if _rotate(rows.filter(pk=key), progress):
                 progress.moved(files=1)
 
 
-def _rotate(row: VerificationImage | EntityDocument, rows: QuerySet[Any], progress: Progress) -> bool:
+def _rotate(rows: QuerySet[Any], progress: Progress) -> bool:
+    """Seal the file of one row again. Returns False if it does not open, or if the row is no longer outdated."""
+    row: VerificationImage | EntityDocument | None = rows.first()
+    while row is not None:
+        problem = _move(row, rows)
+        if problem is None:
+            return True
+        # A sync or another run may have replaced or removed the file meanwhile. Then the row as it is now decides.
+        former, row = row, rows.first()
+        if row is not None and row.storage_name == former.storage_name:
+            progress.closed[f"{row._meta.label}, the file of row {row.pk}"] = problem
+            return False
+    return False
+
+
+def _move(row: VerificationImage | EntityDocument, rows: QuerySet[Any]) -> str | None:
+    """Replace the file that the row names. Returns what prevented it."""
     keys, storage, former = keyring(), documents.storage(), row.storage_name
     sealed = BytesIO()
     try:
         keys.seal_file(documents.owner_of(row), BytesIO(b"".join(documents.open_chunks(row))), sealed)
     except (SealedValueError, DocumentError) as error:
-        progress.closed[f"{row._meta.label}, the file of row {row.pk}"] = str(error)
-        return False
+        return str(error)
     name = storage.save(f"{documents.FOLDER}/{uuid.uuid4()}.sealed", ContentFile(sealed.getvalue()))
-    # Not if a sync has replaced or removed the file meanwhile.
-    moved = rows.filter(pk=row.pk, storage_name=former).update(storage_name=name, key_id=keys.current)
+    moved = rows.filter(storage_name=former).update(storage_name=name, key_id=keys.current)
     transaction.on_commit(partial(storage.delete, former if moved else name), using=rows.db)
-    return bool(moved)
+    return None if moved else "The row was changed meanwhile."
