@@ -5,6 +5,7 @@ import uuid
 import pytest
 from django.db import connection, models, transaction
 from django.db.models import F
+from django.test.utils import isolate_apps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,6 +135,7 @@ def test_nothing_but_an_index_is_ever_written_to_the_column(value):
     assert lying(row) == before
 
 
+@isolate_apps("tests.notebook")
 def test_an_index_that_could_not_work_is_named_by_the_system_check():
     def model(name, base, source):
         return type(
@@ -141,7 +143,7 @@ def test_an_index_that_could_not_work_is_named_by_the_system_check():
             (base,),
             {
                 "__module__": __name__,
-                "Meta": type("Meta", (), {"app_label": "declared"}),
+                "Meta": type("Meta", (), {"app_label": "notebook"}),
                 "id": models.UUIDField(primary_key=True, default=uuid.uuid4),
                 "a": SealedTextField(label="a.b"),
                 "index": BlindIndexField(source=source, label="a.b", normalise=normalise_text),

@@ -15,6 +15,7 @@ from django.db import connection, models, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat, Upper
 from django.forms.models import model_to_dict
+from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -404,6 +405,7 @@ def test_get_or_create_and_update_or_create_work_with_defaults_and_refuse_to_sea
     assert Notebook.objects.count() == 1
 
 
+@isolate_apps("tests.notebook")
 def test_a_row_without_a_primary_key_is_not_sealed():
     class_ = declared("Numbered", id=models.BigAutoField(primary_key=True), a=SealedTextField(label="a.b"))
     with refused(UnsealableWrite, match="primary key"):
@@ -543,7 +545,7 @@ def test_a_row_can_be_turned_into_a_dict_for_a_form():
 
 
 def declared(name, **members):
-    meta = type("Meta", (), {"app_label": "declared"})
+    meta = type("Meta", (), {"app_label": "notebook"})
     base = members.pop("base", models.Model)
     return type(name, (base,), {"__module__": __name__, "Meta": meta, **members})
 
@@ -552,6 +554,7 @@ def ids_of(model):
     return [message.id for message in model.check()]
 
 
+@isolate_apps("tests.notebook")
 def test_a_field_that_could_not_work_is_named_by_the_system_check():
     key = models.UUIDField(primary_key=True, default=uuid.uuid4)
     assert ids_of(declared("Label", id=copy.copy(key), a=SealedTextField(label="No Label"))) == ["eprospera.E101"]
