@@ -19,7 +19,7 @@ from django.conf import settings
 
 from django_eprospera.crypto import Secret
 from django_eprospera.errors import ConfigurationError
-from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE
+from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE, RESOURCES
 
 __all__ = ["conf"]
 
@@ -79,9 +79,25 @@ class Conf:
         return str(_read("EPROSPERA_STORAGE", "default"))
 
     @property
-    def EPROSPERA_STALE_AFTER(self) -> timedelta:
-        """Age at which a cached answer is stale and `eprospera_sync` requests it again."""
-        return _duration("EPROSPERA_STALE_AFTER", timedelta(days=1))
+    def EPROSPERA_STALE_AFTER(self) -> dict[str, timedelta]:
+        """Age at which the cached answer of each resource is stale and `eprospera_sync` requests it again.
+
+        The setting is one duration for all resources, or a dictionary of durations by resource (`residency`, …).
+        """
+        value = _read("EPROSPERA_STALE_AFTER", {})
+        each = value if isinstance(value, dict) else dict.fromkeys(RESOURCES, value)
+        if unknown := sorted(map(str, set(each) - set(RESOURCES))):
+            raise ConfigurationError(
+                f"EPROSPERA_STALE_AFTER names {', '.join(unknown)}, which is no resource. Resources: {', '.join(RESOURCES)}."
+            )
+        return {
+            name: _as_duration(f"EPROSPERA_STALE_AFTER[{name!r}]" if each is value else "EPROSPERA_STALE_AFTER", given)
+            for name, given in (dict.fromkeys(RESOURCES, timedelta(days=1)) | each).items()
+        }
+
+    def stale_after(self, resource: str) -> timedelta:
+        """Age at which the cached answer of `resource` is stale."""
+        return self.EPROSPERA_STALE_AFTER[resource]
 
     @property
     def EPROSPERA_ERASE_AFTER(self) -> timedelta:
@@ -238,7 +254,10 @@ def _bytes(name: str, default: int) -> int:
 
 
 def _duration(name: str, default: timedelta) -> timedelta:
-    value = _read(name, default)
+    return _as_duration(name, _read(name, default))
+
+
+def _as_duration(name: str, value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < timedelta.max.total_seconds():

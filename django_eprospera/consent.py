@@ -25,14 +25,8 @@ __all__ = [
 
 _RESOURCE = ResourceState.Resource
 
-# The scope that each resource needs (docs/provider.md#scopes).
-SCOPES: Final[dict[str, str]] = {
-    _RESOURCE.NATURAL_PERSON: scopes.PERSON_DETAILS_READ,
-    _RESOURCE.RESIDENCY: scopes.PERSON_RESIDENCY_READ,
-    _RESOURCE.ID_VERIFICATION: scopes.PERSON_ID_VERIFICATION_READ,
-    _RESOURCE.LEGAL_ENTITIES: scopes.ENTITY_READ,
-    _RESOURCE.ENTITY_DOCUMENTS: scopes.ENTITY_DOCUMENTS_READ,
-}
+# The scope that each resource needs.
+SCOPES: Final = scopes.RESOURCES
 
 # Causes of `reauthorize` that mean that the provider ended the grant.
 ENDED: Final = (Connection.Cause.INVALID_GRANT, Connection.Cause.OTHER_SUBJECT)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.db import router, transaction
+from django.db.models import Q
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.http import content_disposition_header
@@ -26,7 +27,7 @@ from django_eprospera.conf import conf
 from django_eprospera.crypto import DoesNotOpen
 from django_eprospera.errors import ApiError, DocumentError, SealedValueError
 from django_eprospera.keys import keyring
-from django_eprospera.models import EntityDocument, VerificationImage
+from django_eprospera.models import Connection, EntityDocument, ResourceState, VerificationImage
 from django_eprospera.provider import configured
 from django_eprospera.provider.http import stream_to
 from django_eprospera.provider.tracebacks import forget_locals
@@ -154,6 +155,18 @@ def _delete_after_commit(name: str, alias: str) -> None:
         transaction.on_commit(lambda: storage().delete(name), using=alias, robust=True)
 
 
+def _have_fetched_again(stored_file: StoredFile) -> None:
+    """Forget the digests of the answers that the file belongs to, so that it is fetched again, and have them requested now."""
+    if isinstance(stored_file, VerificationImage):
+        resource, owners = ResourceState.Resource.ID_VERIFICATION, Q(id_verification__images=stored_file.pk)
+    else:
+        resource = ResourceState.Resource.ENTITY_DOCUMENTS
+        owners = Q(entity_consents__entity=stored_file.entity_id, entity_consents__withdrawn_at=None)
+    connections = list(Connection.objects.filter(owners).values_list("pk", flat=True))
+    ResourceState.objects.filter(connection__in=connections, resource=resource).update(digest="")
+    Connection.objects.filter(pk__in=connections).update(next_sync_at=timezone.now())
+
+
 def open_chunks(stored_file: StoredFile) -> Iterator[bytes]:
     """Yield the decrypted bytes of the file in verified chunks.
 
@@ -165,6 +178,7 @@ def open_chunks(stored_file: StoredFile) -> Iterator[bytes]:
     try:
         source = storage().open(stored_file.storage_name)
     except FileNotFoundError:
+        _have_fetched_again(stored_file)
         raise DocumentError("lost", f"{where} is not in the storage. The next sync fetches it again.") from None
     with source:
         try:

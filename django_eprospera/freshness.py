@@ -96,7 +96,7 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
         error = "other_provider"
     elif not granted:
         error = "grant_gone" if has_ended(connection) else NOT_GRANTED
-    old = synced_at is None or synced_at < timezone.now() - conf.EPROSPERA_STALE_AFTER
+    old = synced_at is None or synced_at < timezone.now() - conf.stale_after(resource)
     remedy: _StrPromise | str
     if error:
         reason, remedy = _WHY.get(error, _WHY["failed"])

@@ -174,7 +174,7 @@ def _ended(before: datetime) -> Q:
 
 
 def _note_erased(connection: Connection, resource: str, deleted: Iterable[str]) -> None:
-    ResourceState.objects.filter(connection=connection, resource=resource).update(synced_at=None)
+    ResourceState.objects.filter(connection=connection, resource=resource).update(synced_at=None, digest="")
     audit.record(
         AuditEntry.Action.ERASED, connection, detail={"cause": "not_granted", "resource": resource}, deleted=deleted
     )

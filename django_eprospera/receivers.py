@@ -58,8 +58,13 @@ def _notify(user: Any, event: str) -> None:
 
 
 @receiver(signals.facts_synced)
-def evaluate_reviews(connection: Connection, **_: Any) -> None:
-    """Evaluate reviews: new facts may queue one, or put a decided one back into the queue."""
+def evaluate_reviews(connection: Connection, changed: list[str], **_: Any) -> None:
+    """Evaluate reviews: new facts may queue one, or put a decided one back into the queue.
+
+    Facts that have not changed were evaluated before, unless the sync before was interrupted or its receivers failed.
+    """
+    if not changed and not connection.sync_error:
+        return
     try:
         kyc.evaluate(connection)
     except (ObjectDoesNotExist, IntegrityError):

@@ -49,6 +49,15 @@ LABELS: Final[dict[str, _StrPromise]] = {
     OFFLINE_ACCESS: _("Keep this access when you are away, until you take it back"),
 }
 
+# The scope that each resource needs (docs/provider.md#scopes). `ResourceState.Resource` has the same names.
+RESOURCES: Final[dict[str, str]] = {
+    "natural_person": PERSON_DETAILS_READ,
+    "residency": PERSON_RESIDENCY_READ,
+    "id_verification": PERSON_ID_VERIFICATION_READ,
+    "legal_entities": ENTITY_READ,
+    "entity_documents": ENTITY_DOCUMENTS_READ,
+}
+
 # The scopes that each feature needs. `offline_access` is not among them: without it the data is as old as the last sign-in.
 FEATURES: Final[dict[str, tuple[str, ...]]] = {
     "sign_in": (OPENID, PROFILE, EMAIL),

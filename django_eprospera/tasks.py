@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import django
+from django.utils import timezone
 
 from django_eprospera import tokens
 from django_eprospera.models import Connection
@@ -39,7 +40,7 @@ def ask_for_sync(connection_id: uuid.UUID, *, pause: timedelta = timedelta(minut
     try:
         sync_connection.enqueue(str(connection_id))
     except BaseException:
-        Connection.objects.filter(pk=connection_id).update(sync_requested_at=None)
+        Connection.objects.filter(pk=connection_id).update(sync_requested_at=None, next_sync_at=timezone.now())
         raise
     return True
 

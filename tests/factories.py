@@ -22,6 +22,7 @@ from django_eprospera.models import (
     ResourceState,
     VerificationImage,
 )
+from django_eprospera.sync import schedule
 
 ALL_SCOPES = " ".join(scopes.LABELS)
 _numbers = itertools.count(1)
@@ -188,8 +189,10 @@ def synced(connection_, at=None, **errors):
         ResourceState.objects.update_or_create(
             connection=connection_,
             resource=resource,
-            defaults={"synced_at": moment, "attempted_at": moment, "error": errors.get(resource, "")},
+            defaults={"synced_at": moment, "attempted_at": moment, "error": errors.get(resource, ""), "digest": "x"},
         )
+    planned, _ = schedule.next_sync(connection_, connection_.resources.all(), at or timezone.now())
+    Connection.objects.filter(pk=connection_.pk).update(next_sync_at=planned)
 
 
 def png(text="picture", size=(320, 200), format_="PNG"):

@@ -7,6 +7,7 @@ import pytest
 
 from django_eprospera.conf import Conf, conf
 from django_eprospera.errors import ConfigurationError
+from django_eprospera.scopes import RESOURCES
 
 PROPERTIES = [name for name, _ in inspect.getmembers(Conf, lambda member: isinstance(member, property))]
 NAMES = [name for name in PROPERTIES if name.startswith("EPROSPERA_")]
@@ -32,10 +33,24 @@ def test_a_setting_is_read_when_it_is_used(settings):
 
 @pytest.mark.parametrize("name", DURATIONS)
 def test_a_duration_may_be_given_in_seconds(settings, name):
-    setattr(settings, name, 90)
-    assert getattr(conf, name) == timedelta(seconds=90)
-    setattr(settings, name, timedelta(minutes=2))
-    assert getattr(conf, name) == timedelta(minutes=2)
+    for given, meant in ((90, timedelta(seconds=90)), (timedelta(minutes=2), timedelta(minutes=2))):
+        setattr(settings, name, given)
+        found = getattr(conf, name)
+        assert found == (meant if name != "EPROSPERA_STALE_AFTER" else dict.fromkeys(RESOURCES, meant))
+
+
+def test_each_resource_may_have_an_age_of_its_own(settings):
+    settings.EPROSPERA_STALE_AFTER = {"residency": 3600, "entity_documents": timedelta(days=7)}
+    assert conf.stale_after("residency") == timedelta(hours=1)
+    assert conf.stale_after("entity_documents") == timedelta(days=7)
+    assert conf.stale_after("natural_person") == timedelta(days=1)
+
+
+@pytest.mark.parametrize("value", [{"residence": 3600}, {"residency": "1 hour"}])
+def test_an_age_of_no_resource_or_without_a_duration_is_refused_by_name(settings, value):
+    settings.EPROSPERA_STALE_AFTER = value
+    with pytest.raises(ConfigurationError, match=r"EPROSPERA_STALE_AFTER.*residen"):
+        conf.stale_after("residency")
 
 
 @pytest.mark.parametrize("value", ["1 hour", True, float("nan"), float("inf"), 1e30, [1], b"5"])

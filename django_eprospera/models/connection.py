@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.fields import SealedModel, SealedTextField
@@ -49,6 +50,10 @@ class Connection(SealedModel):
     used_at = models.DateTimeField(_("last used"), null=True)
     # Several clicks or workers within a short time cause a single sync.
     sync_requested_at = models.DateTimeField(_("sync last asked for"), null=True, editable=False)
+    # When `sync.schedule` has it synced next; null: there is nothing to request.
+    next_sync_at = models.DateTimeField(_("next sync"), null=True, default=timezone.now, editable=False)
+    # Claims since the last sync in which nothing failed.
+    sync_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     sync_error = models.CharField(
         _("error after the last sync"),
         max_length=255,
@@ -85,6 +90,11 @@ class Connection(SealedModel):
         constraints = [models.UniqueConstraint(fields=["issuer", "sub"], name="eprospera_connection_subject")]
         indexes = [
             models.Index(fields=["state", "refresh_token_expires_at"], name="eprospera_connection_state"),
+            models.Index(
+                fields=["issuer", "client_id", "next_sync_at"],
+                condition=models.Q(state="active"),
+                name="eprospera_connection_due",
+            ),
             models.Index(fields=["access_token_expires_at"], name="eprospera_connection_expiry"),
         ]
 
@@ -142,6 +152,8 @@ class ResourceState(models.Model):
     synced_at = models.DateTimeField(_("last good answer"), null=True)
     attempted_at = models.DateTimeField(_("last attempt"), null=True)
     error = models.CharField(_("why it is stale"), max_length=64, blank=True, help_text=_("A short stable code."))
+    # Keyed, of the answer that is stored completely. An equal answer changes nothing.
+    digest = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("freshness")

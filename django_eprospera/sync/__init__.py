@@ -1,7 +1,8 @@
 """Synchronisation of the provider's answers into rows. Only tasks and commands call it, so that no page waits for it.
 
-`fetcher` sends requests with a valid token, within limits; `person` and `entity` store the answers; `rows` writes only what
-changed; `batch` syncs many connections.
+`answers` requests the resources with a valid token, within the limits of `fetcher`. What is equal to the stored answer costs
+one write for all resources; what differs is stored by `person` and `entity`, which write only what changed (`rows`).
+`schedule` has the time of the next sync, `batch` syncs many connections.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from django.utils import timezone
 
-from django_eprospera.consent import NOT_GRANTED, SCOPES, is_current
-from django_eprospera.errors import EprosperaError, GrantGone, TokenError
+from django_eprospera.consent import NOT_GRANTED, SCOPES, UNFINISHED
+from django_eprospera.errors import EprosperaError, GrantGone
+from django_eprospera.keys import keyring
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.signals import facts_synced
+from django_eprospera.sync import answers, schedule
 from django_eprospera.sync.entity import entity_documents, legal_entities, withdraw_all
 from django_eprospera.sync.fetcher import ResourceFetcher
 from django_eprospera.sync.person import id_verification, natural_person, residency
-from django_eprospera.sync.rows import Pulled, note
+from django_eprospera.sync.rows import Pulled, note, still
 from django_eprospera.sync.schedule import failure_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
 __all__ = ["SyncReport", "sync"]
@@ -32,13 +35,13 @@ __all__ = ["SyncReport", "sync"]
 logger = logging.getLogger(__name__)
 
 
-class _Pull(Protocol):
-    def __call__(self, fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled: ...
+class _Store(Protocol):
+    def __call__(self, connection: Connection, answer: answers.Answer, asked_at: datetime, digest: str) -> Pulled: ...
 
 
 _RESOURCE = ResourceState.Resource
 # In this order: documents are those of the companies that were just listed.
-_PULLS: Final[dict[str, _Pull]] = {
+_STORES: Final[dict[str, _Store]] = {
     _RESOURCE.NATURAL_PERSON.value: natural_person,
     _RESOURCE.RESIDENCY.value: residency,
     _RESOURCE.ID_VERIFICATION.value: id_verification,
@@ -73,8 +76,13 @@ class SyncReport:
 
 
 @forget_locals
-def sync(connection: Connection, resources: Iterable[str] | None = None) -> SyncReport:
+def sync(
+    connection: Connection, resources: Iterable[str] | None = None, *, only_old: bool = False, repair: bool = False
+) -> SyncReport:
     """Update the cached facts that the granted scopes allow: all, or those of the given `ResourceState.Resource` values.
+
+    With `only_old`, answers that are recent enough are not requested. With `repair`, rows are compared with the answers also
+    where an answer is the one that was stored.
 
     Does not raise for a failure of the provider: a resource that fails keeps its cached facts, and its `ResourceState` has the
     error code. Do not call it inside a transaction, which would stay open during the requests. Sends `facts_synced`; a receiver
@@ -84,19 +92,78 @@ def sync(connection: Connection, resources: Iterable[str] | None = None) -> Sync
     current = Connection.objects.filter(pk=connection.pk).first()
     if current is None:
         return report
-    chosen = set(_PULLS if resources is None else resources)
-    for resource in _PULLS:
+    states = {state.resource: state for state in current.resources.all()}
+    chosen = set(_STORES if resources is None else resources)
+    for resource in _STORES:
         if resource in chosen and SCOPES[resource] not in current.scopes:
-            _skip(current, resource, report)
-    asked = [resource for resource in _PULLS if resource in chosen and resource not in report.skipped]
+            _skip(current, resource, states, report)
+    if only_old:
+        chosen &= set(schedule.old_resources(current, states.values(), timezone.now()))
+    asked = [resource for resource in _STORES if resource in chosen and resource not in report.skipped]
     report.asked = len(asked)
-    _pull(current, asked, report)
+    if repair:
+        for state in states.values():
+            state.digest = ""
+    _pull(current, asked, states, report)
     logger.info("connection %s: synced, changed %s, failed %s", current.pk, report.changed, report.failed)
-    _send_synced(current, report)
+    _finish(current, states, report)
     return report
 
 
-def _send_synced(connection: Connection, report: SyncReport) -> None:
+def _pull(connection: Connection, asked: list[str], states: dict[str, ResourceState], report: SyncReport) -> None:
+    asked_at = timezone.now()
+    found = _answers(connection, asked)
+    digests = {resource: _digest(connection, resource, answer) for resource, answer in found.items()}
+    equal = [resource for resource in asked if _is_stored(states.get(resource), digests[resource])]
+    other = [resource for resource in asked if resource not in equal]
+    if other:
+        # Until `_finish`: a process that dies between storing and calling the receivers leaves a trace.
+        Connection.objects.filter(pk=connection.pk).update(sync_error=UNFINISHED)
+    for resource in other:
+        answer = found[resource]
+        code = ""
+        try:
+            if answer.error is not None:
+                raise answer.error
+            pulled = _STORES[resource](connection, answer, asked_at, next(iter(digests[resource]), ""))
+        except EprosperaError as error:
+            code = failure_code(error)
+            logger.warning("connection %s: %s failed, %s: %s", connection.pk, resource, code, error)
+        else:
+            code = pulled.error
+            if pulled.changed:
+                report.changed.append(resource)
+        if code:
+            report.failed[resource] = code
+            _note(connection, resource, asked_at, code)
+    if equal:
+        still(connection, equal, asked_at)
+    for resource in equal:
+        states[resource].synced_at = states[resource].attempted_at = asked_at
+    if other:
+        states.update((state.resource, state) for state in connection.resources.filter(resource__in=other))
+
+
+def _answers(connection: Connection, asked: Collection[str]) -> dict[str, answers.Answer]:
+    if not asked:
+        return {}
+    try:
+        return answers.fetch(ResourceFetcher(connection), connection, asked)
+    except EprosperaError as error:
+        return {resource: answers.Answer(error=error) for resource in asked}
+
+
+def _digest(connection: Connection, resource: str, answer: answers.Answer) -> list[str]:
+    """Return the digests of an answer, under the newest key first; none if it is not complete."""
+    text = answer.text
+    return keyring().indexes("sync.answer", f"{connection.pk}\0{resource}\0{text}") if text else []
+
+
+def _is_stored(state: ResourceState | None, digests: Collection[str]) -> bool:
+    return state is not None and not state.error and state.synced_at is not None and state.digest in digests
+
+
+def _finish(connection: Connection, states: dict[str, ResourceState], report: SyncReport) -> None:
     if not Connection.objects.filter(pk=connection.pk).exists():
         return  # disconnected meanwhile
     called = facts_synced.send_robust(
@@ -106,56 +173,19 @@ def _send_synced(connection: Connection, report: SyncReport) -> None:
         if isinstance(outcome, Exception):  # which Django has logged
             name = getattr(receiver, "__name__", type(receiver).__name__)
             report.receiver_errors.append(f"{name}: {type(outcome).__name__}")
-    error = ", ".join(report.receiver_errors)[:255]
-    if error != connection.sync_error:
-        Connection.objects.filter(pk=connection.pk).update(sync_error=error)
+    schedule.finish(connection, states.values(), ", ".join(report.receiver_errors)[:255])
 
 
-def _pull(connection: Connection, asked: list[str], report: SyncReport) -> None:
-    # A failure that the remaining resources would meet too. They are not requested, and get this code.
-    failed_for_all, fetcher = "", None
-    if not is_current(connection):
-        failed_for_all = "other_provider"  # tokens of another provider or client must not be sent to this one
-    elif asked:
-        try:
-            fetcher = ResourceFetcher(connection)
-        except EprosperaError as error:
-            failed_for_all = failure_code(error)
-    for resource in asked:
-        asked_at = timezone.now()
-        code = failed_for_all or _without_companies(connection, resource, report)
-        if fetcher is not None and not code:
-            try:
-                pulled = _PULLS[resource](fetcher, connection, asked_at)
-            except EprosperaError as error:
-                code = failure_code(error)
-                logger.warning("connection %s: %s failed, %s: %s", connection.pk, resource, code, error)
-                if isinstance(error, TokenError):
-                    failed_for_all = code
-            else:
-                code = pulled.error
-                if pulled.changed:
-                    report.changed.append(resource)
-        if code:
-            report.failed[resource] = code
-            _note(connection, resource, asked_at, code)
-
-
-def _without_companies(connection: Connection, resource: str, report: SyncReport) -> str:
-    """Return the error of the list of companies if there is none to ask about: their documents are unknown, not absent."""
-    if resource != _RESOURCE.ENTITY_DOCUMENTS or connection.entity_consents.filter(withdrawn_at=None).exists():
-        return ""
-    return report.failed.get(_RESOURCE.LEGAL_ENTITIES, "")
-
-
-def _skip(connection: Connection, resource: str, report: SyncReport) -> None:
+def _skip(connection: Connection, resource: str, states: dict[str, ResourceState], report: SyncReport) -> None:
     report.skipped.append(resource)
+    state = states.get(resource)
+    if state is None or state.error == NOT_GRANTED:
+        return  # written once: erasure counts from the time at which the scope was found to be missing
     try:
-        if resource == _RESOURCE.LEGAL_ENTITIES and withdraw_all(connection):
-            report.changed.append(resource)
-        # Written once: erasure counts from the time at which the scope was found to be missing.
-        if connection.resources.filter(resource=resource).exclude(error=NOT_GRANTED).exists():
-            note(connection, resource, timezone.now(), NOT_GRANTED)
+        if resource == _RESOURCE.LEGAL_ENTITIES:
+            withdraw_all(connection)
+        report.changed.append(resource)
+        note(connection, resource, timezone.now(), NOT_GRANTED)
     except GrantGone:
         logger.info("connection %s was disconnected while it was synced", connection.pk)
 
@@ -167,4 +197,4 @@ def _note(connection: Connection, resource: str, asked_at: datetime, code: str) 
         logger.info("connection %s was disconnected while it was synced", connection.pk)
 
 
-assert set(_PULLS) == set(SCOPES)
+assert set(_STORES) == set(SCOPES)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models import Connection
     from django_eprospera.provider import payloads
-    from django_eprospera.sync.fetcher import ResourceFetcher
+    from django_eprospera.sync.answers import Answer
 
 __all__ = ["entity_documents", "legal_entities", "withdraw_all"]
 
@@ -34,31 +34,30 @@ _ONE_COMPANY = (ProviderUnavailable, ClientRejected, SealedValueError)
 _OF_FILE: Final = ("version", "created_at")
 
 
-def legal_entities(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
-    """Fetch and store the shared companies with their facts. Consent to a company that is not listed ends at once."""
-    listed = fetcher.fetch(fetcher.client.legal_entities)
+def legal_entities(connection: Connection, answer: Answer, asked_at: datetime, digest: str) -> Pulled:
+    """Store the shared companies with their facts. Consent to a company that is not listed ends at once."""
     shared = write(
         connection,
         _RESOURCE.LEGAL_ENTITIES,
         asked_at,
-        lambda changes: _share(changes, connection, listed, asked_at),
-        unfinished=bool(listed),
+        lambda changes: _share(changes, connection, answer.value, asked_at),
+        digest=digest,
+        unfinished=bool(answer.value),
     )
 
-    def one(entity: LegalEntity) -> Pulled:
-        return Pulled(changed=_describe(entity, fetcher.fetch(fetcher.client.legal_entity, entity.entity_id)))
+    def one(entity: LegalEntity, facts: payloads.LegalEntity) -> Pulled:
+        return Pulled(changed=_describe(entity, facts))
 
-    each = _for_each(connection, one)
+    each = _for_each(connection, answer, one)
     if not each.error:
-        finish(connection, _RESOURCE.LEGAL_ENTITIES, asked_at)
+        finish(connection, _RESOURCE.LEGAL_ENTITIES, asked_at, digest)
     return Pulled(changed=shared or each.changed, error=each.error)
 
 
-def entity_documents(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
-    """Fetch and store the documents of all shared companies, and download files that are new, changed, missing or failed."""
+def entity_documents(connection: Connection, answer: Answer, asked_at: datetime, digest: str) -> Pulled:
+    """Store the documents of all shared companies, and download files that are new, changed, missing or failed."""
 
-    def one(entity: LegalEntity) -> Pulled:
-        listed = fetcher.fetch(fetcher.client.legal_entity_documents, entity.entity_id)
+    def one(entity: LegalEntity, listed: Iterable[payloads.EntityDocument]) -> Pulled:
         changed, wanted = _list_documents(entity, listed)
         missing = False
         for document, url, described in wanted:
@@ -69,9 +68,9 @@ def entity_documents(fetcher: ResourceFetcher, connection: Connection, asked_at:
                 missing = True
         return Pulled(changed=changed, error="files" if missing else "")
 
-    each = _for_each(connection, one)
+    each = _for_each(connection, answer, one)
     if each.error in {"", "files"}:
-        note(connection, _RESOURCE.ENTITY_DOCUMENTS, asked_at, "")
+        note(connection, _RESOURCE.ENTITY_DOCUMENTS, asked_at, "", digest=digest if not each.error else "")
     return each
 
 
@@ -85,11 +84,17 @@ def withdraw_all(connection: Connection) -> bool:
     return bool(changes)
 
 
-def _for_each(connection: Connection, pull: Callable[[LegalEntity], Pulled]) -> Pulled:
+def _for_each(connection: Connection, answer: Answer, store: Callable[[LegalEntity, Any], Pulled]) -> Pulled:
+    """Store what was answered about each company. Return whether anything changed, and the first error."""
     changed, code = False, ""
     for consent in connection.entity_consents.filter(withdrawn_at=None).select_related("entity").order_by("pk"):
+        facts = answer.of_each.get(consent.entity.entity_id)
+        if facts is None:
+            continue  # shared by a later sign-in, whose sync requests it
         try:
-            pulled = pull(consent.entity)
+            if isinstance(facts, Exception):
+                raise facts
+            pulled = store(consent.entity, facts)
         except NotFound:
             # No longer shared or represented (docs/provider.md#consent): the same as no longer listed.
             with transaction.atomic(using=router.db_for_write(EntityConsent)):

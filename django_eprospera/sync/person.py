@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models import Connection
     from django_eprospera.provider import payloads
-    from django_eprospera.sync.fetcher import ResourceFetcher
+    from django_eprospera.sync.answers import Answer
 
 __all__ = ["id_verification", "natural_person", "residency"]
 
@@ -22,9 +22,9 @@ _RESOURCE = ResourceState.Resource
 _KIND = VerificationImage.Kind
 
 
-def natural_person(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
-    """Fetch and store the personal details. Delete the cached ones if the provider has none."""
-    facts = fetcher.fetch(fetcher.client.natural_person)
+def natural_person(connection: Connection, answer: Answer, asked_at: datetime, digest: str) -> Pulled:
+    """Store the personal details. Delete the cached ones if the provider has none."""
+    facts = answer.value
 
     def save(changes: Changes) -> None:
         if facts is None:
@@ -32,12 +32,12 @@ def natural_person(fetcher: ResourceFetcher, connection: Connection, asked_at: d
         else:
             changes.put(NaturalPerson, values_of(NaturalPerson, facts), connection=connection)
 
-    return Pulled(changed=write(connection, _RESOURCE.NATURAL_PERSON, asked_at, save))
+    return Pulled(changed=write(connection, _RESOURCE.NATURAL_PERSON, asked_at, save, digest=digest))
 
 
-def residency(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
-    """Fetch and store the residency: whether there ever was one, and the active one."""
-    facts = fetcher.fetch(fetcher.client.residency)
+def residency(connection: Connection, answer: Answer, asked_at: datetime, digest: str) -> Pulled:
+    """Store the residency: whether there ever was one, and the active one."""
+    facts = answer.value
 
     def save(changes: Changes) -> None:
         if facts is None:
@@ -49,17 +49,18 @@ def residency(fetcher: ResourceFetcher, connection: Connection, asked_at: dateti
             values["residency_type"] = ""
         changes.put(Residency, values, connection=connection)
 
-    return Pulled(changed=write(connection, _RESOURCE.RESIDENCY, asked_at, save))
+    return Pulled(changed=write(connection, _RESOURCE.RESIDENCY, asked_at, save, digest=digest))
 
 
-def id_verification(fetcher: ResourceFetcher, connection: Connection, asked_at: datetime) -> Pulled:
-    """Fetch and store the latest approved identity check, and download pictures that are new, missing or failed before."""
-    facts = fetcher.fetch(fetcher.client.id_verification)
+def id_verification(connection: Connection, answer: Answer, asked_at: datetime, digest: str) -> Pulled:
+    """Store the latest approved identity check, and download pictures that are new, missing or failed before."""
+    facts = answer.value
     changed = write(
         connection,
         _RESOURCE.ID_VERIFICATION,
         asked_at,
         lambda changes: _save_check(changes, connection, facts),
+        digest=digest,
         unfinished=facts is not None,
     )
     if facts is None:
@@ -75,7 +76,7 @@ def id_verification(fetcher: ResourceFetcher, connection: Connection, asked_at: 
         except DocumentError:
             missing = True
     if not missing:
-        finish(connection, _RESOURCE.ID_VERIFICATION, asked_at)
+        finish(connection, _RESOURCE.ID_VERIFICATION, asked_at, digest)
     return Pulled(changed=changed, error="files" if missing else "")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models.facts import Fact, FactsModel
 
-__all__ = ["Changes", "Pulled", "finish", "lock", "note", "values_of", "write"]
+__all__ = ["Changes", "Pulled", "finish", "lock", "note", "still", "values_of", "write"]
 
 M = TypeVar("M", bound=models.Model)
 
@@ -91,12 +91,13 @@ def write(
     asked_at: datetime,
     save: Callable[[Changes], object],
     *,
+    digest: str,
     unfinished: bool = False,
 ) -> bool:
     """Call `save` to store a good answer, and mark the resource as fresh, in one transaction. Return whether anything changed.
 
-    With `unfinished`, further requests belong to the resource. If anything changed, or failed before, the resource stays marked
-    as unfinished until `finish` or `note` is called, so that it is due again when the sync dies in between.
+    `digest` is that of the answer. With `unfinished`, files or other rows belong to the resource too: it stays marked as
+    unfinished until `finish` is called, so that it is due again when the sync dies in between.
 
     An answer that was requested before the cached one is dropped, and False returned. Raises GrantGone if the connection has
     been deleted.
@@ -109,21 +110,31 @@ def write(
         changes = Changes()
         save(changes)
         state.synced_at = state.attempted_at = asked_at
-        state.error = UNFINISHED if unfinished and (changes or state.error) else ""
+        state.error, state.digest = (UNFINISHED, "") if unfinished else ("", digest)
         state.save()
         changes.record(connection)
     return bool(changes)
 
 
-def finish(connection: Connection, resource: str, asked_at: datetime) -> None:
+def finish(connection: Connection, resource: str, asked_at: datetime, digest: str) -> None:
     """Mark a resource as fresh whose answer of `asked_at` was written as unfinished."""
     ResourceState.objects.filter(
         connection=connection, resource=resource, attempted_at=asked_at, error=UNFINISHED
-    ).update(error="")
+    ).update(error="", digest=digest)
 
 
-def note(connection: Connection, resource: str, asked_at: datetime, error: str) -> None:
-    """Store time and error code of an attempt (empty: a good answer). Raises GrantGone if the connection has been deleted."""
+def still(connection: Connection, resources: Iterable[str], asked_at: datetime) -> None:
+    """Mark resources as fresh whose answer of `asked_at` is the one that is stored."""
+    ResourceState.objects.filter(
+        connection=connection, resource__in=resources, error="", synced_at__lt=asked_at
+    ).update(synced_at=asked_at, attempted_at=asked_at)
+
+
+def note(connection: Connection, resource: str, asked_at: datetime, error: str, digest: str = "") -> None:
+    """Store time and error code of an attempt (empty: a good answer, of that digest).
+
+    Raises GrantGone if the connection has been deleted.
+    """
     with transaction.atomic(using=router.db_for_write(Connection)):
         lock(connection)
         state = _state(connection, resource)
@@ -132,7 +143,7 @@ def note(connection: Connection, resource: str, asked_at: datetime, error: str) 
         if not error:
             state.synced_at = asked_at
         state.attempted_at = asked_at
-        state.error = error
+        state.error, state.digest = error, digest
         state.save()
 
 

@@ -71,6 +71,7 @@ def store_sign_in(
         connection.scope = tokens.scope or ""
         connection.auth_time = auth_time
         connection.signed_in_at = connection.used_at = now
+        connection.next_sync_at, connection.sync_attempts = now, 0
         _take(connection, tokens, now)
         is_new = connection._state.adding
         # All fields, the tokens' too: this is one of the two places that write them.

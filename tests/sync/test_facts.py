@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from django_eprospera import documents, scopes, signals
+from django_eprospera.errors import DocumentError
 from django_eprospera.freshness import freshness
 from django_eprospera.models import IdVerification, NaturalPerson, Residency, ResourceState
 from django_eprospera.sync import sync
@@ -206,6 +207,14 @@ def test_pictures_of_an_earlier_check_never_stand_beside_a_new_one(provider, med
     assert all(documents.read(image) for image in IdVerification.objects.get().images.all())
 
 
+def is_lost(image):
+    try:
+        documents.read(image)
+    except DocumentError as error:
+        return error.code == "lost"
+    return False
+
+
 @pytest.mark.parametrize("loss", ["never fetched", "lost from the storage"])
 def test_a_picture_that_is_missing_is_fetched_by_the_next_sync(provider, asked, media, loss):
     connection = factories.sandbox_connection(provider, LUCIA, scopes=f"openid {scopes.PERSON_ID_VERIFICATION_READ}")
@@ -217,6 +226,7 @@ def test_a_picture_that_is_missing_is_fetched_by_the_next_sync(provider, asked, 
     else:
         sync(connection)
         next(media.iterdir()).unlink()
+        assert any(is_lost(image) for image in IdVerification.objects.get().images.all()), "noticed by who opens it"
         lost = 1
     asked("/files/")
 

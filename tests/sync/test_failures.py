@@ -212,8 +212,9 @@ def test_a_cached_value_that_does_not_open_is_left_as_it_lies(provider):
         # The ciphertext of another column: it is sealed, and does not belong there.
         cursor.execute("UPDATE django_eprospera_naturalperson SET name = phone_number")
     before = cached()["naturalperson"]
+    assert sync(connection).failed == {}, "an answer that has not changed is not compared with the rows"
 
-    report = sync(connection)
+    report = sync(connection, repair=True)
 
     assert report.failed == {"natural_person": "does_not_open"}
     assert cached()["naturalperson"] == before
@@ -234,7 +235,6 @@ def test_a_connection_that_ends_meanwhile_is_not_brought_back(settings):
     assert report.failed["residency"] == "grant_gone"
     assert not Residency.objects.exists()
     assert not ResourceState.objects.exists()
-    assert [r.target for r in peer.requests if r.target.startswith(ME)] == [PATHS["natural_person"], PATHS["residency"]]
 
 
 def test_a_connection_that_is_gone_already_is_nothing_to_do(provider):

@@ -10,7 +10,7 @@ from django_eprospera.consent import SCOPES, is_granted, readable_documents, rea
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError, TokenError
 from django_eprospera.freshness import freshness, is_on_its_way
 from django_eprospera.models import Connection, ResourceState
-from django_eprospera.sync import batch
+from django_eprospera.sync import batch, sync
 from django_eprospera.sync.schedule import claim, due, failure_code
 from tests import factories
 from tests.sandbox_process import ANA, LUCIA, OTTO
@@ -35,13 +35,16 @@ def test_one_that_was_synced_lately_is_not_due():
     assert not is_due(connection)
 
 
-def test_one_whose_answers_are_old_is_due(settings):
+@pytest.mark.parametrize(
+    ("ages", "due_now"),
+    [(DAY, True), (2 * DAY, False), ({"residency": 2 * DAY}, True), (dict.fromkeys(SCOPES, 2 * DAY), False)],
+    ids=str,
+)
+def test_one_with_an_old_answer_is_due(settings, ages, due_now):
+    settings.EPROSPERA_STALE_AFTER = ages
     connection = factories.connection()
     factories.synced(connection, at=timezone.now() - DAY - MINUTE)
-    assert is_due(connection)
-
-    settings.EPROSPERA_STALE_AFTER = timedelta(days=2)
-    assert not is_due(connection)
+    assert is_due(connection) is due_now
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_what_passes_by_itself_is_tried_again_soon_and_the_rest_with_the_day(cod
 
 def test_a_failure_of_a_moment_ago_is_not_tried_again_yet():
     connection = factories.connection()
-    factories.synced(connection, at=timezone.now() - 5 * MINUTE, residency="unavailable")
+    factories.synced(connection, at=timezone.now() - MINUTE / 2, residency="unavailable")
 
     assert not is_due(connection)
 
@@ -80,9 +83,16 @@ def test_a_scope_that_is_gone_makes_nothing_due_for_ever():
 
 
 @pytest.mark.parametrize("fields", [{"state": "reauthorize"}, {"issuer": "https://staging-portal.eprospera.com"},
-                                    {"client_id": "another-client"}, {"scopes": "openid email"}])  # fmt: skip
+                                    {"client_id": "another-client"}])  # fmt: skip
 def test_one_that_could_not_be_asked_for_anything_is_not_due(fields):
     assert not is_due(factories.connection(**fields))
+
+
+def test_one_that_shares_nothing_is_looked_at_once():
+    connection = factories.connection(scopes="openid email")
+    assert sync(connection).skipped == list(SCOPES)
+    assert Connection.objects.get().next_sync_at is None
+    assert not is_due(connection)
 
 
 def test_a_sync_is_asked_for_once_a_minute():
@@ -196,7 +206,7 @@ def kinds_of(kind):
 @pytest.mark.parametrize("kind", [*kinds_of(ApiError), *kinds_of(TokenError)[1:], SealedValueError, ConfigurationError])
 def test_every_failure_that_asking_can_end_in_has_a_code_and_words_of_its_own(kind):
     error = kind.__new__(kind)
-    error.status = None
+    error.status = error.cause = None
     connection = factories.connection()
 
     code = failure_code(error)

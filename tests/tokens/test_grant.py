@@ -117,7 +117,7 @@ class TestDisconnecting:
         assert PendingRevocation.objects.filter(attempts__gte=1, not_before__gt=timezone.now()).count() == 2
         provider.control("faults", "DELETE")
         assert revoke_pending() == (0, 2)  # not before its time
-        PendingRevocation.objects.update(not_before=timezone.now())
+        PendingRevocation.objects.update(not_before=timezone.now() - timedelta(seconds=1))
         assert revoke_pending() == (2, 0)
         assert provider.get("/api/v1/me/natural-person", token).status_code == 401
 

@@ -30,11 +30,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
         which.add_argument(
-            "--stale", action="store_true", help="Connections that are due: stale, failed or incomplete (default)."
+            "--due", action="store_true", help="Connections that are due, and only their old answers (default)."
         )
         which.add_argument("--all", action="store_true", help="Every connection that is not waiting for a new sign-in.")
         which.add_argument("--user", help="The connection of one user, by username.")
         which.add_argument("--connection", type=uuid.UUID, help="One connection, by its id.")
+        parser.add_argument(
+            "--repair", action="store_true", help="Compare the rows also where the answer is the one that was stored."
+        )
         parser.add_argument("--limit", type=int, default=1000, help="At most this many connections (default: 1000).")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -59,7 +62,9 @@ class Command(BaseCommand):
             raise CommandError(_("Not everything could be fetched; the lines above say why."))
 
     def _reports(self, options: dict[str, Any]) -> Iterator[tuple[uuid.UUID, SyncReport]]:
-        limit = options["limit"]
+        limit, repair = options["limit"], options["repair"]
+        if repair and not (options["all"] or options["user"] or options["connection"]):
+            raise CommandError(_("--repair needs --all, --user or --connection."))
         rows = Connection.objects.order_by("pk")
         if options["user"]:
             rows = rows.filter(**{f"user__{get_user_model().USERNAME_FIELD}": options["user"]})
@@ -72,7 +77,7 @@ class Command(BaseCommand):
         found = list(rows.values_list("pk", flat=True)[:limit])
         if not found and not options["all"]:
             raise CommandError(_("There is no such connection."))
-        return sync_each(found)
+        return sync_each(found, repair=repair)
 
     def _tell(self, pk: uuid.UUID, report: SyncReport, verbosity: int) -> None:
         for error in report.receiver_errors:
