@@ -24,6 +24,9 @@ from django_eprospera.scopes import EMAIL, OFFLINE_ACCESS, OPENID, PROFILE, RESO
 __all__ = ["conf"]
 
 
+_ONE_DAY = timedelta(days=1)
+
+
 def _read(name: str, default: Any) -> Any:
     return getattr(settings, name, default)
 
@@ -79,25 +82,21 @@ class Conf:
         return str(_read("EPROSPERA_STORAGE", "default"))
 
     @property
-    def EPROSPERA_STALE_AFTER(self) -> dict[str, timedelta]:
-        """Age at which the cached answer of each resource is stale and `eprospera_sync` requests it again.
-
-        The setting is one duration for all resources, or a dictionary of durations by resource (`residency`, …).
-        """
-        value = _read("EPROSPERA_STALE_AFTER", {})
-        each = value if isinstance(value, dict) else dict.fromkeys(RESOURCES, value)
-        if unknown := sorted(map(str, set(each) - set(RESOURCES))):
+    def EPROSPERA_STALE_AFTER(self) -> timedelta | dict[str, timedelta]:
+        """Age at which a cached answer is stale and `eprospera_sync` requests it again; also a dictionary by resource."""
+        value = _read("EPROSPERA_STALE_AFTER", None)
+        if not isinstance(value, dict):
+            return _duration("EPROSPERA_STALE_AFTER", _ONE_DAY)
+        if unknown := sorted(map(str, set(value) - set(RESOURCES))):
             raise ConfigurationError(
                 f"EPROSPERA_STALE_AFTER names {', '.join(unknown)}, which is no resource. Resources: {', '.join(RESOURCES)}."
             )
-        return {
-            name: _as_duration(f"EPROSPERA_STALE_AFTER[{name!r}]" if each is value else "EPROSPERA_STALE_AFTER", given)
-            for name, given in (dict.fromkeys(RESOURCES, timedelta(days=1)) | each).items()
-        }
+        return {name: _as_duration(f"EPROSPERA_STALE_AFTER[{name!r}]", given) for name, given in value.items()}
 
     def stale_after(self, resource: str) -> timedelta:
-        """Age at which the cached answer of `resource` is stale."""
-        return self.EPROSPERA_STALE_AFTER[resource]
+        """Return the age at which the cached answer of `resource` is stale; one day if the setting leaves it out."""
+        ages = self.EPROSPERA_STALE_AFTER
+        return ages.get(resource, _ONE_DAY) if isinstance(ages, dict) else ages
 
     @property
     def EPROSPERA_ERASE_AFTER(self) -> timedelta:
