@@ -58,12 +58,12 @@ class Conf:
     @property
     def EPROSPERA_MAX_ANSWER_BYTES(self) -> int:
         """Largest JSON answer that is read."""
-        return _bytes("EPROSPERA_MAX_ANSWER_BYTES", 1_048_576)
+        return _whole("EPROSPERA_MAX_ANSWER_BYTES", 1_048_576, "number of bytes")
 
     @property
     def EPROSPERA_MAX_FILE_BYTES(self) -> int:
         """Largest image or document that is fetched."""
-        return _bytes("EPROSPERA_MAX_FILE_BYTES", 20 * 1_048_576)
+        return _whole("EPROSPERA_MAX_FILE_BYTES", 20 * 1_048_576, "number of bytes")
 
     # What is kept
     @property
@@ -149,6 +149,11 @@ class Conf:
         """Renew unused connections whose refresh token ends within this time; None: let them lapse."""
         value = _read("EPROSPERA_KEEP_ALIVE", None)
         return None if value is None else _duration("EPROSPERA_KEEP_ALIVE", timedelta(0))
+
+    @property
+    def EPROSPERA_REPLACED_GRANTS(self) -> int:
+        """How many grants of earlier sign-ins are held until the connection ends; older ones are revoked. 0: each at once."""
+        return _whole("EPROSPERA_REPLACED_GRANTS", 3, "number")
 
     # Sign-in
     @property
@@ -245,11 +250,11 @@ def _seconds(name: str, default: float) -> float:
     raise ConfigurationError(f"{name} must be a number of seconds, not {_found(value)}.")
 
 
-def _bytes(name: str, default: int) -> int:
+def _whole(name: str, default: int, what: str) -> int:
     value = _read(name, default)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ConfigurationError(f"{name} must be a whole number of bytes, not {_found(value)}.")
+    raise ConfigurationError(f"{name} must be a whole {what}, not {_found(value)}.")
 
 
 def _duration(name: str, default: timedelta) -> timedelta:

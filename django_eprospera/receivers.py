@@ -23,6 +23,7 @@ from django_eprospera.sign_in import pending
 from django_eprospera.sign_in.recent import note_authentication, note_sign_in
 from django_eprospera.sign_in.user_details import fit_email
 from django_eprospera.tokens.grant import clear
+from django_eprospera.tokens.replaced import has_too_many
 
 __all__: list[str] = []
 
@@ -31,6 +32,17 @@ __all__: list[str] = []
 def sync_after_sign_in(connection: Connection, **_: Any) -> None:
     """Enqueue a sync. The sign-in does not fail when the queue is down: a later batch syncs the connection."""
     transaction.on_commit(lambda: tasks.ask_for_sync(connection.pk, pause=timedelta(0)), robust=True)
+
+
+@receiver(signals.signed_in)
+def revoke_replaced_grants(connection: Connection, **_: Any) -> None:
+    """Enqueue the revocation of earlier grants, if there are too many. `eprospera_keep_alive` finds what is not enqueued."""
+
+    def enqueue() -> None:
+        if has_too_many(connection):
+            tasks.revoke_replaced.enqueue(str(connection.pk))
+
+    transaction.on_commit(enqueue, robust=True)
 
 
 @receiver(signals.revocation_pending)

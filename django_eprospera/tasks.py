@@ -18,6 +18,7 @@ from django_eprospera.sign_in.notices import send_notice
 from django_eprospera.sync import sync
 from django_eprospera.sync.batch import sync_due
 from django_eprospera.sync.schedule import claim
+from django_eprospera.tokens import replaced
 
 if django.VERSION >= (6, 0):
     from django.tasks import task
@@ -27,7 +28,9 @@ else:
 if TYPE_CHECKING:
     import uuid
 
-__all__ = ["ask_for_sync", "keep_alive", "notify_owner", "revoke_pending", "sync_connection", "sync_stale"]
+__all__ = [
+    "ask_for_sync", "keep_alive", "notify_owner", "revoke_pending", "revoke_replaced", "sync_connection", "sync_stale",
+]  # fmt: skip
 
 
 def ask_for_sync(connection_id: uuid.UUID, *, pause: timedelta = timedelta(minutes=1)) -> bool:
@@ -68,6 +71,13 @@ def revoke_pending() -> dict[str, int]:
     """Revoke the tokens of ended connections at the provider."""
     done, left = tokens.revoke_pending()
     return {"done": done, "left": left}
+
+
+@task()
+def revoke_replaced(connection_id: str) -> int:
+    """Revoke the oldest grants of earlier sign-ins of one connection, if EPROSPERA_REPLACED_GRANTS holds fewer."""
+    connection = Connection.objects.filter(pk=connection_id).first()
+    return 0 if connection is None else replaced.revoke_replaced(connection)
 
 
 @task()

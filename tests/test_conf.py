@@ -63,10 +63,12 @@ def test_a_length_of_time_that_is_none_is_refused_by_name(settings, name, value)
 
 
 @pytest.mark.parametrize("value", ["many", 1.5, None, True])
-@pytest.mark.parametrize("name", ["EPROSPERA_MAX_ANSWER_BYTES", "EPROSPERA_MAX_FILE_BYTES"])
-def test_a_size_that_is_none_is_refused_by_name(settings, name, value):
+@pytest.mark.parametrize(
+    "name", ["EPROSPERA_MAX_ANSWER_BYTES", "EPROSPERA_MAX_FILE_BYTES", "EPROSPERA_REPLACED_GRANTS"]
+)
+def test_a_number_that_is_not_whole_is_refused_by_name(settings, name, value):
     setattr(settings, name, value)
-    with pytest.raises(ConfigurationError, match=name):
+    with pytest.raises(ConfigurationError, match=f"{name} must be a whole number"):
         getattr(conf, name)
 
 

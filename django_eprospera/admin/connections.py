@@ -173,7 +173,12 @@ class ConnectionAdmin(FactsAdmin):
 class PendingRevocationAdmin(ReadOnlyAdmin):
     """Tokens that still have to be revoked at the provider. The tokens themselves are not shown."""
 
-    list_display = ("created_at", "hint", "issuer", "client_id", "attempts", "not_before")
+    list_display = ("created_at", "hint", "issuer", "client_id", "held", "attempts", "not_before")
+    list_filter = ("held",)
     fields = list_display
     readonly_fields = list_display
     ordering: ClassVar[Any] = ("created_at",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Add how many tokens are due, tried again later and held."""
+        return super().changelist_view(request, {"subtitle": tokens.remaining(), **(extra_context or {})})

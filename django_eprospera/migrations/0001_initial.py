@@ -50,13 +50,15 @@ class Migration(migrations.Migration):
                 ('sub', models.CharField(blank=True, max_length=255, verbose_name='subject')),
                 ('token', django_eprospera.fields.SealedTextField(label='revocation.token', secret=True)),
                 ('hint', models.CharField(help_text='`refresh_token` or `access_token`', max_length=16, verbose_name='kind')),
+                ('held', models.BooleanField(default=False, help_text='Of a grant that a newer sign-in replaced: revoked when the connection ends, or when there are too many.', verbose_name='held')),
                 ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('not_before', models.DateTimeField(db_index=True, verbose_name='not tried before')),
+                ('not_before', models.DateTimeField(verbose_name='not tried before')),
             ],
             options={
                 'verbose_name': 'pending revocation',
                 'verbose_name_plural': 'pending revocations',
+                'indexes': [models.Index(fields=['held', 'not_before'], name='eprospera_revocation_due'), models.Index(fields=['issuer', 'sub'], name='eprospera_revocation_subject')],
             },
         ),
         migrations.CreateModel(

@@ -125,13 +125,24 @@ class PendingRevocation(SealedModel):
     sub = models.CharField(_("subject"), max_length=255, blank=True)
     token = SealedTextField(label="revocation.token", secret=True)
     hint = models.CharField(_("kind"), max_length=16, help_text="`refresh_token` or `access_token`")
+    held = models.BooleanField(
+        _("held"),
+        default=False,
+        help_text=_(
+            "Of a grant that a newer sign-in replaced: revoked when the connection ends, or when there are too many."
+        ),
+    )
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
-    not_before = models.DateTimeField(_("not tried before"), db_index=True)
+    not_before = models.DateTimeField(_("not tried before"))
 
     class Meta:
         verbose_name = _("pending revocation")
         verbose_name_plural = _("pending revocations")
+        indexes = [
+            models.Index(fields=["held", "not_before"], name="eprospera_revocation_due"),
+            models.Index(fields=["issuer", "sub"], name="eprospera_revocation_subject"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.hint} since {self.created_at:%Y-%m-%d}"

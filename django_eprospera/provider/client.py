@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django_eprospera.errors import ConfigurationError, MalformedAnswer, NotFound, ProviderUnavailable, TokenRejected
-from django_eprospera.provider import grants
+from django_eprospera.provider import grants, introspection
 from django_eprospera.provider.discovery import Discovery, discover, is_secure_url
 from django_eprospera.provider.grants import Credentials, Tokens
 from django_eprospera.provider.http import Answer, Limits, Retries, get_with_retries
@@ -186,6 +186,14 @@ class Client:
         """Revoke a token; `hint` is `access_token` or `refresh_token`. Raises ClientRejected, ProviderUnavailable."""
         endpoint = self._endpoints().revocation_endpoint
         grants.revoke(endpoint, self._credentials, token, hint, limits=self._limits, session=self._session)
+
+    @forget_locals
+    def is_active(self, token: str, hint: str = "refresh_token") -> bool:
+        """Return whether a token of this client is good (RFC 7662). Raises ClientRejected, ProviderUnavailable."""
+        endpoint = self._endpoints().introspection_endpoint
+        return introspection.is_active(
+            endpoint, self._credentials, token, hint, limits=self._limits, session=self._session
+        )
 
     def _endpoints(self) -> Discovery:
         """The discovery document. Its failure must not look as if the grant had been sent: it is never AnswerLost."""

@@ -36,6 +36,7 @@ class Discovery:
     userinfo_endpoint: str
     jwks_uri: str
     revocation_endpoint: str
+    introspection_endpoint: str
     scopes_supported: tuple[str, ...]
     token_endpoint_auth_methods_supported: tuple[str, ...]
     authorization_response_iss_parameter_supported: bool  # RFC 9207 section 3: then every response names its issuer
@@ -44,8 +45,8 @@ class Discovery:
     def from_json(cls, value: Any, base_url: str) -> Discovery:
         """Return the document. Raises MalformedAnswer when it names another issuer or an endpoint that is not https.
 
-        Plain http is accepted on loopback when `base_url` itself is http. Older documents name no revocation endpoint: then
-        the published one is used (docs/provider.md#endpoints).
+        Plain http is accepted on loopback when `base_url` itself is http. Older documents name no endpoints of revocation and
+        introspection: then the published ones are used (docs/provider.md#endpoints).
         """
         reader = Reader(value, "Discovery")
         if reader.required_text("issuer") != base_url:
@@ -55,9 +56,8 @@ class Discovery:
             name: reader.required_text(name, _MAX_URL)
             for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
         }
-        endpoints["revocation_endpoint"] = (
-            reader.text("revocation_endpoint", _MAX_URL) or f"{base_url}/api/oauth/revoke"
-        )
+        for name, path in (("revocation_endpoint", "revoke"), ("introspection_endpoint", "introspect")):
+            endpoints[name] = reader.text(name, _MAX_URL) or f"{base_url}/api/oauth/{path}"
         for name, url in endpoints.items():
             if not is_secure_url(url, allow_http_loopback=plain):
                 raise MalformedAnswer("read", "Discovery", "bad_url", advice=f"{name} must be an https URL.")

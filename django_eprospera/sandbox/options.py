@@ -64,9 +64,13 @@ class Switches:
     )
     revoke_refresh_token: str = _switch(
         "grant",
-        _("whether revoking a refresh token ends its access tokens too (grant) or not (token)"),
+        _(
+            "whether revoking a refresh token ends its access tokens too (grant), not (token), or all grants that the person "
+            "gave the client (person)"
+        ),
         "grant",
         "token",
+        "person",
     )
     code_seconds: int = _switch(60, _("lifetime of an authorization code"))
     code_reuse: str = _switch(

@@ -183,8 +183,11 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         """Revoke a refresh token with its grant, or one access token. Ignore tokens of other clients."""
         own = {"token_checksum": checksum(token), "application": request.client}
         if refresh := RefreshToken.objects.select_related("consent").filter(**own).first():
-            if current().switches.revoke_refresh_token == "grant":  # noqa: S105 - a switch
+            reach = current().switches.revoke_refresh_token
+            if reach == "grant":
                 end([refresh.consent])
+            elif reach == "person":
+                end(Consent.objects.filter(account=refresh.consent.account, application=request.client))
             else:
                 # With all that were rotated before, or those could be used within their grace.
                 RefreshToken.objects.filter(consent=refresh.consent).delete()

@@ -63,7 +63,7 @@ def store_sign_in(
         connection = found[0] if found else Connection(user=user, issuer=issuer, sub=sub)
         if found:
             # The grant that this one replaces ends with the connection, at the latest.
-            queue_tokens(alias, connection, refresh_token=_opened(connection), hold=True)
+            queue_tokens(alias, connection, refresh_token=_opened(connection), replaced=True)
             if connection.client_id != conf.client_id:
                 # What another client was given has to be given to this one anew.
                 _erase_facts(alias, connection)

@@ -127,7 +127,9 @@ def store(alias: str, row: Connection, tokens: Tokens, *, keep_alive: bool) -> C
     if not updated:
         # The connection was replaced by a sign-in, or disconnected, while we asked: what came back is to end with it.
         replaced = Connection.objects.using(alias).filter(pk=row.pk).exists()
-        queue_tokens(alias, row, refresh_token=tokens.refresh_token, access_token=tokens.access_token, hold=replaced)
+        queue_tokens(
+            alias, row, refresh_token=tokens.refresh_token, access_token=tokens.access_token, replaced=replaced
+        )
         return None
     logger.info("connection %s: refreshed, generation %d", row.pk, row.generation + 1)
     return load(alias, row.pk)

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.db import router, transaction
+from django.db.models import Count, Q
+from django.utils.translation import gettext as _
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError
 from django_eprospera.models import PendingRevocation
-from django_eprospera.provider.configured import client
+from django_eprospera.provider import configured
 from django_eprospera.signals import revocation_pending
 from django_eprospera.tokens import clock
 
 if TYPE_CHECKING:
-    from django_eprospera.models import Connection
+    from django.db.models import QuerySet
 
-__all__ = ["queue_revocation", "queue_tokens", "revoke_pending"]
+    from django_eprospera.models import Connection
+    from django_eprospera.provider.client import Client
+
+__all__ = [
+    "Remaining", "client_until", "queue_revocation", "queue_tokens", "remaining", "revoke_each", "revoke_pending",
+]  # fmt: skip
 
 logger = logging.getLogger("django_eprospera.tokens")
 
 _FIRST_PAUSE: Final = timedelta(minutes=1)
 _LONGEST_PAUSE: Final = timedelta(hours=12)
+_SHORTEST: Final = 0.1
 
 
 def queue_revocation(connection: Connection) -> None:
@@ -36,8 +46,8 @@ def queue_revocation(connection: Connection) -> None:
             logger.error("cannot be revoked: %s", error)  # noqa: TRY400 - the traceback adds nothing
     alias = router.db_for_write(PendingRevocation)
     queue_tokens(alias, connection, refresh_token=tokens.get("refresh_token"), access_token=tokens.get("access_token"))
-    held = PendingRevocation.objects.using(alias).filter(issuer=connection.issuer, sub=connection.sub)
-    held.update(not_before=clock.in_database())
+    rows = PendingRevocation.objects.using(alias).filter(issuer=connection.issuer, sub=connection.sub)
+    rows.update(held=False, not_before=clock.in_database())
 
 
 def queue_tokens(
@@ -46,14 +56,16 @@ def queue_tokens(
     *,
     refresh_token: str | None = None,
     access_token: str | None = None,
-    hold: bool = False,
+    replaced: bool = False,
 ) -> None:
     """Note tokens that belong to the connection's client for revocation; the refresh token goes first.
 
-    With `hold` they wait for the connection's end: they belong to a grant that a newer sign-in replaced, and whether the
-    provider would end the new one with it is not published (docs/provider.md#not-confirmed).
+    `replaced` says that they belong to a grant that a newer sign-in replaced. Whether the provider would end the new one with
+    it is not published (docs/provider.md#not-confirmed): they are held until the connection ends, unless
+    EPROSPERA_REPLACED_GRANTS is 0.
     """
-    not_before = clock.in_database(conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if hold else timedelta(0))
+    held = replaced and conf.EPROSPERA_REPLACED_GRANTS > 0
+    not_before = clock.in_database(conf.EPROSPERA_REFRESH_TOKEN_LIFETIME if held else timedelta(0))
     rows = [
         PendingRevocation(
             issuer=connection.issuer,
@@ -61,6 +73,7 @@ def queue_tokens(
             sub=connection.sub,
             token=token,
             hint=hint,
+            held=held,
             not_before=not_before,
         )
         for hint, token in (("refresh_token", refresh_token), ("access_token", access_token))
@@ -68,31 +81,78 @@ def queue_tokens(
     ]
     if rows:
         PendingRevocation.objects.using(alias).bulk_create(rows)
-    if rows and not hold:
+    if rows and not held:
         transaction.on_commit(lambda: revocation_pending.send(PendingRevocation), using=alias)
 
 
-def revoke_pending(limit: int = 100) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Numbers of tokens that are not revoked yet. As text: the sentence of the admin and of `eprospera_keep_alive`."""
+
+    due: int
+    later: int
+    held: int
+    foreign: int
+
+    def __str__(self) -> str:
+        return _(
+            "Not revoked yet: %(due)d due now, %(later)d tried again later, %(held)d held until their connection ends, "
+            "%(foreign)d of another provider or client."
+        ) % asdict(self)
+
+
+def remaining() -> Remaining:
+    """Return how many tokens are due, tried again later, held, and of another provider or client than the settings name."""
+    rows = PendingRevocation.objects.all()
+    own, due = Q(issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id), Q(not_before__lte=clock.in_database())
+    numbers = rows.filter(held=False).aggregate(
+        due=Count("pk", filter=own & due), later=Count("pk", filter=own & ~due), foreign=Count("pk", filter=~own)
+    )
+    return Remaining(**numbers, held=rows.filter(held=True).count())
+
+
+def revoke_pending(limit: int = 100, *, seconds: float | None = None) -> tuple[int, int]:
     """Revoke up to `limit` tokens that are due. Returns how many are done and how many are left, due or tried again later.
 
-    A failure costs nothing but a pause, which doubles from a minute to twelve hours; a token that has outlived every
-    refresh token is dropped.
+    Takes at most `seconds` (EPROSPERA_DEADLINE). A failure costs nothing but a pause, which doubles from a minute to twelve
+    hours; a token that has outlived every refresh token is dropped.
     """
+    end = time.monotonic() + (conf.EPROSPERA_DEADLINE if seconds is None else seconds)
     rows = PendingRevocation.objects.all()
-    rows.filter(created_at__lt=clock.in_database(-conf.EPROSPERA_REFRESH_TOKEN_LIFETIME)).delete()
-    due = rows.filter(not_before__lte=clock.in_database(), issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id)
-    done = sum(_revoke(row) for row in due.order_by("created_at", "-hint")[:limit])
-    return done, rows.filter(not_before__lte=clock.in_database(_LONGEST_PAUSE)).count()
+    rows.filter(held=False, created_at__lt=clock.in_database(-conf.EPROSPERA_REFRESH_TOKEN_LIFETIME)).delete()
+    rows.filter(held=True, not_before__lte=clock.in_database()).delete()
+    due = rows.filter(
+        held=False, not_before__lte=clock.in_database(), issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id
+    )
+    done = revoke_each(due.order_by("created_at", "-hint")[:limit], end)
+    left = remaining()
+    return done, left.due + left.later
 
 
-def _revoke(row: PendingRevocation) -> bool:
+def revoke_each(rows: QuerySet[PendingRevocation], end: float) -> int:
+    """Revoke the tokens of these rows until `end`, a time of `time.monotonic`. Returns how many are done."""
+    done = 0
+    for row in rows:
+        if time.monotonic() >= end:
+            break
+        done += _revoke(row, end)
+    return done
+
+
+def client_until(end: float) -> Client:
+    """Return a client whose exchanges end by `end`, a time of `time.monotonic`. Raises ConfigurationError."""
+    left = max(end - time.monotonic(), _SHORTEST)
+    return configured.client(deadline=min(left, conf.EPROSPERA_DEADLINE))
+
+
+def _revoke(row: PendingRevocation, end: float) -> bool:
     pause = min(_FIRST_PAUSE * 2 ** min(row.attempts, 10), _LONGEST_PAUSE)
     mine = PendingRevocation.objects.filter(pk=row.pk, not_before=row.not_before)
     # Postponing it is also what claims it: another worker finds another time in the row.
     if not mine.update(not_before=clock.in_database(pause), attempts=row.attempts + 1):
         return False
     try:
-        client().revoke(row.token, row.hint)
+        client_until(end).revoke(row.token, row.hint)
     except (ApiError, ConfigurationError, SealedValueError) as error:
         logger.warning("revocation %s failed, tried again in %s: %s", row.pk, pause, error)
         return False

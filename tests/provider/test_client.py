@@ -257,6 +257,7 @@ class TestDiscovery:
             ({"jwks_uri": "/relative"}, "bad_url"),
             ({"revocation_endpoint": "http://evil.example/"}, "bad_url"),
             ({"revocation_endpoint": 7}, "wrong_type"),
+            ({"introspection_endpoint": "http://evil.example/"}, "bad_url"),
         ],
     )
     def test_a_document_that_leads_elsewhere_is_refused(self, changes, code):
@@ -268,9 +269,11 @@ class TestDiscovery:
         with Peer(lambda talk: answers(metadata(peer.url, issuer=peer.url + "/"))(talk)) as peer:
             assert error_of(client_of(peer.url).discovery).code == "wrong_issuer"
 
-    def test_older_documents_name_no_revocation_endpoint(self):
+    def test_older_documents_name_no_endpoints_of_revocation_and_introspection(self):
         with Provider(metadata_changes={"revocation_endpoint": None}) as provider:
-            assert client_of(provider.url).discovery().revocation_endpoint == f"{provider.url}/api/oauth/revoke"
+            found = client_of(provider.url).discovery()
+            assert found.revocation_endpoint == f"{provider.url}/api/oauth/revoke"
+            assert found.introspection_endpoint == f"{provider.url}/api/oauth/introspect"
 
     @pytest.mark.parametrize(
         "url",
@@ -426,6 +429,33 @@ class TestRevoke:
     def test_refusals_say_what_can_be_done(self, answer, kind):
         with Provider({"/api/oauth/revoke": answer}) as provider:
             assert type(error_of(lambda: client_of(provider.url).revoke(TOKEN, "access_token"))) is kind
+
+
+class TestIntrospect:
+    @pytest.mark.parametrize("active", [True, False])
+    def test_the_provider_is_asked_whether_a_token_is_good(self, active):
+        with Provider({"/api/oauth/introspect": response(200, {"active": active})}) as provider:
+            assert client_of(provider.url).is_active(REFRESH, "refresh_token") is active
+            (request,) = provider.asked("/api/oauth/introspect")
+        assert request.method == "POST"
+        assert request.form == [("token", REFRESH), ("token_type_hint", "refresh_token")]
+        assert request.headers["authorization"].startswith("Basic ")
+
+    @pytest.mark.parametrize(
+        ("answer", "kind"),
+        [
+            (response(200, {}), MalformedAnswer),
+            (response(200, {"active": "false"}), MalformedAnswer),
+            (response(200, b"<html>"), MalformedAnswer),
+            (response(401, {"error": "invalid_client"}), ClientRejected),
+            (response(429, {"error": "invalid_request"}), ProviderUnavailable),
+            (response(404, b"<html>"), MalformedAnswer),
+        ],
+        ids=label,
+    )
+    def test_nothing_but_true_and_false_is_an_answer(self, answer, kind):
+        with Provider({"/api/oauth/introspect": answer}) as provider:
+            assert type(error_of(lambda: client_of(provider.url).is_active(REFRESH))) is kind
 
 
 def test_printing_a_client_shows_no_secret():

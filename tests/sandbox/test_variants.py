@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from tests.sandbox_process import ALL_SCOPES, KITES, LARS, LUCIA, NADIA, OTTO, new_browser
+from tests.sandbox_process import ALL_SCOPES, KITES, LARS, LUCIA, NADIA, OTTO, SAMUEL, new_browser
 
 PERSON = "/api/v1/me/natural-person"
 DOCUMENTS = f"/api/v1/me/legal-entities/{KITES}/documents"
@@ -123,6 +123,14 @@ def test_revoking_a_refresh_token_can_leave_access_tokens(sandbox):
     for tokens in (first, second):
         assert sandbox.refresh(tokens["refresh_token"]).json() == {"error": "invalid_grant"}
         assert sandbox.get(PERSON, tokens["access_token"]).status_code == 200
+
+
+def test_revoking_a_refresh_token_can_end_all_grants_of_the_person(sandbox):
+    sandbox.control("switches", revoke_refresh_token="person")
+    first, second, others = sandbox.mint()[0], sandbox.mint()[0], sandbox.mint(SAMUEL)[0]
+    sandbox.back_channel("revoke", token=first["refresh_token"])
+    assert sandbox.refresh(second["refresh_token"]).json() == {"error": "invalid_grant"}
+    assert sandbox.refresh(others["refresh_token"]).status_code == 200
 
 
 @pytest.mark.parametrize("path", ALIASES)
