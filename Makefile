@@ -31,7 +31,8 @@ demo: $(VENV)/.demo
 demo-reset:
 	@rm -rf .demo && echo "The demo starts anew with the next 'make demo'."
 
-# COVERAGE=1 measures it too, for coverage-report.
+# COVERAGE=1 measures it too, for coverage-report. Hundreds of short processes share compiled modules, whatever the shell forbids.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.test
 	@$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PARALLEL) $(ARGS)
 

@@ -23,6 +23,12 @@ from django_eprospera.provider.key_sets import forget_keys
 from tests import chromium
 from tests.sandbox_process import SandboxProcess
 
+# The browser files stand together, so that few of the processes start a demo.
+LONGEST_FIRST = (
+    "tests/leaks/", "tests/browser/test_accessibility.py", "tests/browser/test_journey.py", "tests/browser/",
+    "tests/test_other_users.py", "tests/sandbox/test_command.py", "tests/tokens/test_clock.py", "tests/test_example_",
+)  # fmt: skip
+
 
 def pytest_itemcollected(item):
     """Mark the tests that drive a browser. `-m` reads the marks before `pytest_collection_modifyitems` gets here."""
@@ -32,13 +38,18 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests that drive a browser where there is none, and put the file that takes longest first."""
+    """Leave out the tests that drive a browser where there is none, and put the files that take longest first."""
     browser = [item for item in items if item.get_closest_marker("browser")]
     if browser and chromium.is_left_out():
         items[:] = [item for item in items if item not in browser]
         config.hook.pytest_deselected(items=browser)
-    # Started last, it would run alone while the other processes have nothing left to do.
-    items.sort(key=lambda item: "tests/leaks/" not in item.path.as_posix())
+    # Started last, one of them would run alone while the other processes have nothing left to do.
+    items.sort(key=_rank)
+
+
+def _rank(item):
+    path = item.path.as_posix()
+    return next((rank for rank, part in enumerate(LONGEST_FIRST) if part in path), len(LONGEST_FIRST))
 
 
 def pytest_terminal_summary(terminalreporter, config):
