@@ -148,7 +148,8 @@ def _answers(connection: Connection, asked: Collection[str]) -> dict[str, answer
     if not asked:
         return {}
     try:
-        return answers.fetch(ResourceFetcher(connection), connection, asked)
+        with ResourceFetcher(connection) as fetcher:
+            return answers.fetch(fetcher, connection, asked)
     except EprosperaError as error:
         return {resource: answers.Answer(error=error) for resource in asked}
 
@@ -164,7 +165,7 @@ def _is_stored(state: ResourceState | None, digests: Collection[str]) -> bool:
 
 
 def _finish(connection: Connection, states: dict[str, ResourceState], report: SyncReport) -> None:
-    if not Connection.objects.filter(pk=connection.pk).exists():
+    if report.changed and not Connection.objects.filter(pk=connection.pk).exists():
         return  # disconnected meanwhile
     called = facts_synced.send_robust(
         Connection, connection=connection, changed=report.changed, failed=list(report.failed)

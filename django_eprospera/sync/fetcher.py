@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from django_eprospera import tokens
 from django_eprospera.errors import EprosperaError, ProviderUnavailable, TokenRejected
@@ -28,7 +28,7 @@ _AT_ONCE: Final = 8
 class ResourceFetcher:
     """The client and the access token of one connection, for the duration of one sync.
 
-    The constructor raises what `tokens.access_token` raises.
+    A context manager, which ends its threads. The constructor raises what `tokens.access_token` raises.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -38,9 +38,16 @@ class ResourceFetcher:
         self._renewed = False
         self._ends = time.monotonic() + _BUDGET
         self._stopped: EprosperaError | None = None
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="eprospera-sync")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
 
     def each(self, calls: Sequence[Call]) -> list[Any]:
-        """Send the requests, up to eight at a time, and return the answer or the EprosperaError of each, in their order.
+        """Send the requests, up to nine at a time, and return the answer or the EprosperaError of each, in their order.
 
         Once per sync, a rejected token is renewed and what it was rejected for is repeated. After a failed connection, when no
         new token can be had, or when the time limit is exceeded, no more requests are sent, and each gets that error.
@@ -64,8 +71,9 @@ class ResourceFetcher:
     def _send(self, calls: Sequence[Call]) -> list[Any]:
         if len(calls) < 2:
             return [self._outcome(call) for call in calls]
-        with ThreadPoolExecutor(min(len(calls), _AT_ONCE), thread_name_prefix="eprospera-sync") as pool:
-            return list(pool.map(self._outcome, calls))
+        # The first in this thread, which would only wait otherwise.
+        others = [self._pool.submit(self._outcome, call) for call in calls[1:]]
+        return [self._outcome(calls[0]), *(other.result() for other in others)]
 
     def _outcome(self, call: Call) -> Any:
         if self._stopped is None and time.monotonic() > self._ends:

@@ -11,7 +11,7 @@ import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db.models import Case, DateTimeField, F, IntegerField, Q, Value, When
+from django.db.models import Case, DateTimeField, F, Q, Value, When
 from django.db.models.functions import Least
 from django.utils import timezone
 
@@ -118,23 +118,18 @@ def _claim(which: Q, now: datetime) -> bool:
     )
 
 
-def finish(connection: Connection, states: Iterable[ResourceState], error: str) -> bool:
-    """Store when the connection is synced next, and the error of its receivers. Returns False if it has been deleted.
+def finish(connection: Connection, states: Iterable[ResourceState], error: str) -> None:
+    """Store when the connection is synced next, and the error of its receivers.
 
     `connection` is the row as it was when the sync began. The plan of a sign-in since then stays.
     """
     plan, again = next_sync(connection, states, timezone.now())
-    unchanged = Q(signed_in_at=connection.signed_in_at)
+    row = Connection.objects.filter(pk=connection.pk)
     attempts = max(connection.sync_attempts, 1) if again else 0
-    return bool(
-        Connection.objects.filter(pk=connection.pk).update(
-            sync_error=error,
-            sync_attempts=Case(
-                When(unchanged, then=Value(attempts)), default=F("sync_attempts"), output_field=IntegerField()
-            ),
-            next_sync_at=Case(When(unchanged, then=Value(plan)), default=F("next_sync_at"), output_field=_MOMENT),
-        )
-    )
+    if not row.filter(signed_in_at=connection.signed_in_at).update(
+        sync_error=error, sync_attempts=attempts, next_sync_at=plan
+    ):
+        row.update(sync_error=error)
 
 
 def next_sync(connection: Connection, states: Iterable[ResourceState], now: datetime) -> tuple[datetime | None, bool]:
