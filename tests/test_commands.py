@@ -25,7 +25,7 @@ from django_eprospera.models import (
     Review,
 )
 from tests import factories
-from tests.sandbox_process import ANA, OTTO
+from tests.sandbox_process import ANA, LUCIA, MIRJAM, NADIA, OTTO, SAMUEL
 
 pytestmark = pytest.mark.usefixtures("transactional_db", "media")
 LONG_AGO = timedelta(days=31)
@@ -110,6 +110,44 @@ def test_sync_that_fails_in_part_says_so_and_ends_well(sandbox):
     assert error is None
     assert "natural_person: scope_missing" in written
     assert "0 connections synced, 1 in part" in written
+
+
+def test_sync_lists_failures_by_code(sandbox):
+    for who in (OTTO, ANA):
+        factories.sandbox_connection(sandbox, who)
+    sandbox.fault("/api/v1/me/natural-person", status=403, body='{"error": "missing_scopes"}')
+
+    written, _ = command("eprospera_sync")
+
+    assert "       2  natural_person: scope_missing\n" in written
+
+
+def test_sync_while_the_provider_is_down_needs_nobody(sandbox, settings):
+    factories.sandbox_connection(sandbox, OTTO)
+    sandbox.fault("/api/v1/me/*", status=500, headers={"Retry-After": "0"})
+
+    written, error = command("eprospera_sync")
+
+    assert error is None, "it passes by itself"
+    assert "0 connections synced, 0 in part, 0 ended, 1 failed." in written
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_sync_of_several_at_a_time_syncs_each_once(sandbox, concurrency):
+    everybody = [OTTO, ANA, LUCIA, NADIA, SAMUEL, MIRJAM]
+    for who in everybody:
+        factories.sandbox_connection(sandbox, who)
+
+    written, error = command("eprospera_sync", concurrency=concurrency)
+
+    assert (written, error) == ("6 connections synced, 0 in part, 0 ended, 0 failed.\n", None)
+    assert sandbox.control("stats")["counters"]["GET /api/v1/me/natural-person/residency 200"] == len(everybody)
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"limit": -1}, {"repair": True}])
+def test_sync_refuses_what_makes_no_sense(options):
+    _, error = command("eprospera_sync", **options)
+    assert str(error).startswith("--")
 
 
 # eprospera_keep_alive

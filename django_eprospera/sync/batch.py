@@ -15,7 +15,7 @@ from django_eprospera.sync.schedule import claim_due, due
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     Done = tuple[uuid.UUID, SyncReport]
 
@@ -26,7 +26,7 @@ _ENOUGH: Final = 3
 _DOWN: Final = frozenset({"rate_limited", "unavailable"})
 
 
-def sync_each(connection_ids: Iterable[uuid.UUID], *, concurrency: int = 1, repair: bool = False) -> Iterator[Done]:
+def sync_each(connection_ids: Iterable[uuid.UUID], *, concurrency: int = 1, repair: bool = False) -> Generator[Done]:
     """Sync the connections, `concurrency` at a time, and yield the report of each as it is done.
 
     Ends early when the provider seems to be down. With a concurrency of 1 everything runs in the caller's thread, else in
@@ -40,7 +40,7 @@ def sync_each(connection_ids: Iterable[uuid.UUID], *, concurrency: int = 1, repa
     return _until_down(_run(connection_ids, one, concurrency))
 
 
-def sync_due(limit: int = 100, *, concurrency: int = 1) -> Iterator[Done]:
+def sync_due(limit: int = 100, *, concurrency: int = 1) -> Generator[Done]:
     """Sync up to `limit` connections that are due, and yield the report of each, as `sync_each` does.
 
     Only answers that are old are requested. Several processes share the work.
@@ -53,7 +53,7 @@ def _sync_old(pk: uuid.UUID) -> SyncReport | None:
     return sync(Connection(pk=pk), only_old=True) if claim_due(pk) else None
 
 
-def _until_down(done: Iterator[Done]) -> Iterator[Done]:
+def _until_down(done: Iterator[Done]) -> Generator[Done]:
     in_vain = 0
     for pk, report in done:
         yield pk, report

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models import ResourceState
 
-__all__ = ["claim", "claim_due", "due", "failure_code", "finish", "next_sync", "old_resources"]
+__all__ = ["claim", "claim_due", "due", "failure_code", "finish", "next_sync", "old_resources", "passes"]
 
 # Kinds of failure, the special before the general, and the code that is kept of each.
 _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -79,6 +79,11 @@ def failure_code(error: Exception) -> str:
     if isinstance(error, GrantGone) and error.cause == "other_provider":
         return error.cause
     return next((code for kind, code in _CODES if isinstance(error, kind)), "failed")
+
+
+def passes(code: str) -> bool:
+    """Return whether a failure of that code passes by itself."""
+    return code in _PASSING
 
 
 def due(now: datetime) -> QuerySet[Connection]:
