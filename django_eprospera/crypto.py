@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import io
+import itertools
 import os
 import re
 import struct
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = [
     "BadKey",
@@ -42,9 +44,11 @@ _PREFIX: Final = re.compile(r"1\.([0-9a-f]{8})\.")
 _SEALED: Final = re.compile(r"1\.[0-9a-f]{8}\.[\w=-]+", re.ASCII)
 _PREFIX_LENGTH: Final = 11
 _MAGIC: Final = b"EPS1"
+_MAGIC_BYTES: Final = b"EPB1"
 _CHUNK: Final = 65_536
 _TAG: Final = 16
 _SALT: Final = 16
+_NONCE: Final = 12
 
 
 class BadKey(ValueError):
@@ -175,6 +179,34 @@ class Keyring:
                 return
             chunk, number = following, number + 1
 
+    def sealer(self, owner: bytes) -> Callable[[bytes], bytes]:
+        """Return a function that seals values for `owner`, its key derived beforehand, so that it takes microseconds.
+
+        For `open_bytes`. The function may be called many times.
+        """
+        salt = os.urandom(_SALT)
+        head = _MAGIC_BYTES + bytes.fromhex(self.current) + salt
+        cipher, bound, numbers = self._files[self.current].cipher(salt), head + owner, itertools.count()
+
+        def seal(value: bytes) -> bytes:
+            nonce = next(numbers).to_bytes(_NONCE)  # the key is this function's own
+            return head + nonce + cipher.encrypt(nonce, value, bound)
+
+        return seal
+
+    def open_bytes(self, owner: bytes, sealed: bytes) -> bytes:
+        """Open what a `sealer` for the same owner made. Raises DoesNotOpen."""
+        source = io.BytesIO(sealed)
+        name = _read_key_id(source, _MAGIC_BYTES, "sealed bytes")
+        key = self._files.get(name)
+        if key is None:
+            raise DoesNotOpen(f"it was sealed under key {name}, which FIELD_ENCRYPTION_KEY does not hold")
+        salt, nonce = _read(source, _SALT), _read(source, _NONCE)
+        try:
+            return key.cipher(salt).decrypt(nonce, source.read(), sealed[: len(_MAGIC_BYTES) + 4 + _SALT] + owner)
+        except (InvalidTag, ValueError):
+            raise DoesNotOpen("it was changed, cut short, or sealed for another owner") from None
+
     def open_file(self, owner: bytes, source: IO[bytes]) -> Iterator[bytes]:
         """Yield the chunks of a sealed file, each one verified. Raises DoesNotOpen, also when the end is missing."""
         name = file_key_id(source)
@@ -214,10 +246,14 @@ def looks_sealed(text: str) -> bool:
 
 def file_key_id(source: IO[bytes]) -> str:
     """Read the head of a sealed file and return the id of its key. Raises DoesNotOpen when it is not one."""
-    head = _read(source, len(_MAGIC) + 4)
-    if len(head) != len(_MAGIC) + 4 or not head.startswith(_MAGIC):
-        raise DoesNotOpen("it is not a sealed file")
-    return head[len(_MAGIC) :].hex()
+    return _read_key_id(source, _MAGIC, "a sealed file")
+
+
+def _read_key_id(source: IO[bytes], magic: bytes, what: str) -> str:
+    head = _read(source, len(magic) + 4)
+    if len(head) != len(magic) + 4 or not head.startswith(magic):
+        raise DoesNotOpen(f"it is not {what}")
+    return head[len(magic) :].hex()
 
 
 class _Key:

@@ -118,11 +118,12 @@ def media(settings, tmp_path):
 def child(sandbox):
     """Start `python -m tests.worker …` on the test's database and provider; it begins at once, and is ended with the test.
 
-    `clock` is by how many seconds its clock is wrong; the other keywords are settings.
+    `clock` is by how many seconds its clock is wrong; `dies` at which function call after the arrival of a refresh token it
+    kills itself; the other keywords are settings.
     """
     started = []
 
-    def start(*arguments, clock=0, begin=True, **changed):
+    def start(*arguments, clock=0, dies=0, begin=True, **changed):
         parts = connection.settings_dict
         if connection.vendor == "sqlite":
             url = f"sqlite:///{parts['NAME']}"
@@ -135,6 +136,7 @@ def child(sandbox):
             "WORKER_CLIENT": sandbox.client_id,
             "WORKER_SECRET": sandbox.client_secret,
             "WORKER_CLOCK": str(clock),
+            "WORKER_DIES": str(dies),
             "WORKER_SETTINGS": json.dumps(changed, default=str),
         }
         process = subprocess.Popen(

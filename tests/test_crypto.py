@@ -291,3 +291,34 @@ def test_a_file_names_its_key_and_opens_after_a_rotation():
     assert open_file(sealed, ring=Keyring([NEW, OLD])) == b"content"
     with pytest.raises(DoesNotOpen, match=RING.current):
         open_file(sealed, ring=Keyring([NEW]))
+
+
+# Sealed bytes
+
+
+@given(st.binary(), st.binary())
+@settings(deadline=None)
+def test_sealed_bytes_open_for_their_owner_and_under_a_later_key(owner, value):
+    seal = RING.sealer(owner)
+    first, second = seal(value), seal(value)
+    assert first != second
+    assert Keyring([NEW, OLD]).open_bytes(owner, first) == RING.open_bytes(owner, second) == value
+
+
+@pytest.mark.parametrize("change", ["cut", "empty", "key", "salt", "nonce", "end"])
+def test_sealed_bytes_that_were_changed_do_not_open(change):
+    sealed = bytearray(RING.sealer(OWNER)(b"value"))
+    if change in ("cut", "empty"):
+        del sealed[20 if change == "cut" else 0 :]
+    else:
+        sealed[{"key": 5, "salt": 9, "nonce": 26, "end": -1}[change]] ^= 1
+    with pytest.raises(DoesNotOpen):
+        RING.open_bytes(OWNER, bytes(sealed))
+
+
+def test_sealed_bytes_open_for_no_other_owner_and_not_as_a_file():
+    sealed = RING.sealer(OWNER)(b"value")
+    with pytest.raises(DoesNotOpen):
+        RING.open_bytes(b"other", sealed)
+    with pytest.raises(DoesNotOpen, match="not a sealed file"):
+        open_file(sealed)

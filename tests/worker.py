@@ -4,10 +4,12 @@
 `audit SUBJECT [SUBJECT …]` adds audit entries, `manage COMMAND [ARGUMENT …]` runs a
 command. The environment says against which provider (WORKER_PROVIDER, WORKER_CLIENT, WORKER_SECRET), under which settings
 (WORKER_SETTINGS, a JSON object), and by how many seconds the process's clock is wrong (WORKER_CLOCK).
+With WORKER_DIES the process kills itself (SIGKILL) at its so-many-th function call after a refresh token has arrived.
 """
 
 import json
 import os
+import signal
 import sys
 
 import django
@@ -40,6 +42,22 @@ def audit(subject):
     return record(AuditEntry.Action.VIEWED, subject).position
 
 
+def die_after_arrival(calls):
+    """Kill this process at the so-many-th function call after `recv_into` has returned bytes with a refresh token."""
+    seen = None
+
+    def count(frame, event, _argument):
+        nonlocal seen
+        if seen is not None:
+            seen += event in ("call", "c_call")
+            if seen == calls:
+                os.kill(os.getpid(), signal.SIGKILL)
+        elif event == "c_return" and frame.f_code.co_name == "recv_into" and b'"rt_' in bytes(frame.f_locals["buffer"]):
+            seen = 0
+
+    sys.setprofile(count)
+
+
 def work():
     django.setup()
     settings.EPROSPERA_BASE_URL = os.environ["WORKER_PROVIDER"]
@@ -49,6 +67,8 @@ def work():
         setattr(settings, name, value)
     print("ready", flush=True)
     sys.stdin.readline()
+    if calls := int(os.environ.get("WORKER_DIES", 0)):
+        die_after_arrival(calls)
     kind, *arguments = sys.argv[1:]
     if kind == "manage":
         call_command(*arguments)

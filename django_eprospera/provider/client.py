@@ -162,10 +162,18 @@ class Client:
         )
 
     @forget_locals
-    def refresh(self, refresh_token: str, scope: str | None = None, *, asked_at: datetime | None = None) -> Tokens:
+    def refresh(
+        self,
+        refresh_token: str,
+        scope: str | None = None,
+        *,
+        asked_at: datetime | None = None,
+        keep: Callable[[bytes], None] | None = None,
+    ) -> Tokens:
         """Exchange a refresh token for new tokens, by one request that is never repeated. Store them before anything else.
 
-        `asked_at` is the time now by the caller's clock, if that is another than this host's.
+        `asked_at` is the time now by the caller's clock, if that is another than this host's. `keep` gets the raw answer as
+        it arrives, for `grants.read_answer`. It must not raise.
 
         Raises InvalidGrant, ClientRejected, ProviderUnavailable (not spent, as far as is known) and AnswerLost (it may
         have been spent: no whole answer, or 2xx and nonsense).
@@ -179,6 +187,7 @@ class Client:
             scope=scope,
             asked_at=asked_at,
             session=self._session,
+            keep=keep,
         )
 
     @forget_locals

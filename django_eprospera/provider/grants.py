@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, urlsplit
 
 from django_eprospera.errors import AnswerLost, ConfigurationError, MalformedAnswer
-from django_eprospera.provider.http import Limits, call
+from django_eprospera.provider.http import Limits, call, parse
 from django_eprospera.provider.reader import Reader
 from django_eprospera.provider.refusals import grant_refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import requests
 
-__all__ = ["AUTH_METHODS", "Credentials", "Tokens", "exchange_code", "refresh", "revoke"]
+__all__ = ["AUTH_METHODS", "Credentials", "Tokens", "exchange_code", "read_answer", "refresh", "revoke"]
 
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post")
 # A JWT with many claims, and below what servers take in one header.
@@ -145,10 +147,12 @@ def refresh(
     scope: str | None = None,
     asked_at: datetime | None = None,
     session: requests.Session | None = None,
+    keep: Callable[[bytes], None] | None = None,
 ) -> Tokens:
     """Exchange a refresh token for new tokens, by one request.
 
-    `asked_at` is the time now by the caller's clock, if that is another than this host's.
+    `asked_at` is the time now by the caller's clock, if that is another than this host's. `keep` gets the raw answer as it
+    arrives, before anything else; `read_answer` reads it.
 
     Raises InvalidGrant, ClientRejected, ProviderUnavailable when nothing was spent as far as the provider says, and
     AnswerLost whenever it may have been: sent and not answered, or answered with 2xx and a body that cannot be read.
@@ -160,7 +164,9 @@ def refresh(
     path = _path(endpoint)
     asked_at = asked_at or datetime.now(UTC)
     try:
-        answer = call("POST", endpoint, limits=limits, path_template=path, form=form, auth=auth, session=session)
+        answer = call(
+            "POST", endpoint, limits=limits, path_template=path, form=form, auth=auth, session=session, keep=keep
+        )
         if answer.status == 200:
             return Tokens.from_json(answer.json(), asked_at)
         wrong = grant_refusal(answer)
@@ -171,6 +177,11 @@ def refresh(
     if isinstance(wrong, MalformedAnswer) and status is not None and status < 300:
         wrong = AnswerLost("POST", path, wrong.code, status=status, request_id=wrong.request_id, advice=wrong.advice)
     raise wrong
+
+
+def read_answer(raw: bytes, asked_at: datetime) -> Tokens:
+    """Return the tokens of an answer that `refresh` passed to `keep`. Raises MalformedAnswer, also if it is incomplete."""
+    return Tokens.from_json(parse("POST", "/api/oauth/token", raw).json(), asked_at)
 
 
 def revoke(

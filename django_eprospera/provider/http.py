@@ -7,6 +7,7 @@ of the environment are honoured for https, never for loopback.
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import ipaddress
 import json
 import logging
@@ -16,13 +17,15 @@ import time
 import urllib.request
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 import requests.utils
 import urllib3.exceptions
+from requests.structures import CaseInsensitiveDict
 
 from django_eprospera.errors import AnswerLost, ApiError, MalformedAnswer, ProviderUnavailable
 from django_eprospera.provider import clock
@@ -32,7 +35,7 @@ from django_eprospera.provider.transport import Exchange, Limits, TooLarge, curr
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Answer", "Limits", "Retries", "call", "get_with_retries", "is_loopback", "stream_to"]
+__all__ = ["Answer", "Limits", "Retries", "call", "get_with_retries", "is_loopback", "parse", "stream_to"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -111,10 +114,13 @@ def call(
     form: Mapping[str, str] | None = None,
     auth: str | None = None,
     session: requests.Session | None = None,
+    keep: Callable[[bytes], None] | None = None,
 ) -> Answer:
     """Send one request and return its complete answer, of any status but 3xx.
 
-    `auth` is the value of the Authorization header. `path_template` is what errors and logs call the resource.
+    `auth` is the value of the Authorization header. `path_template` is what errors and logs call the resource. `keep` gets
+    the raw bytes of an answer with status 200 as soon as they arrive, repeatedly and always from the first one; `parse` reads
+    them. It must not raise.
 
     Raises ProviderUnavailable when nothing was sent (`connect_failed`, `tls_failed`), AnswerLost when the request may have
     reached the provider (`timeout`, `connection_lost`), MalformedAnswer for `too_large`, `encoded`, `redirect`.
@@ -129,7 +135,9 @@ def call(
     # Only repeatable requests may reuse a connection: the peer may just have closed it, and then it is not known whether
     # it read the request.
     repeatable = method == "GET"
-    exchange = Exchange(url, request.path_url, path_template, limits, fresh=not repeatable, public_only=False)
+    exchange = Exchange(
+        url, request.path_url, path_template, limits, fresh=not repeatable, public_only=False, keep=keep
+    )
     body = bytearray()
     try:
         response = _send(request, exchange, session)
@@ -143,6 +151,21 @@ def call(
     clock.compare_date(response.headers.get("Date"))
     _read(response, exchange, method, body.extend)
     return Answer(method, path_template, response.status_code, response.headers, bytes(body))
+
+
+@forget_locals
+def parse(method: str, path: str, raw: bytes) -> Answer:
+    """Return the answer that arrived as these bytes (`keep` of `call`). Raises MalformedAnswer if it is not complete."""
+    source: Any = SimpleNamespace(makefile=lambda _mode: io.BytesIO(raw))
+    response = HTTPResponse(source, method=method)
+    try:
+        response.begin()
+        body = response.read()
+    except (HTTPException, ValueError):
+        pass
+    else:
+        return Answer(method, path, response.status, CaseInsensitiveDict(response.getheaders()), body)
+    raise MalformedAnswer(method, path, "incomplete")
 
 
 def get_with_retries(

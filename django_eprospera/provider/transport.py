@@ -16,6 +16,7 @@ from __future__ import annotations
 import http.cookiejar
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import time
@@ -34,12 +35,15 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Exchange", "Limits", "TooLarge", "current", "open_session", "shared_session"]
 
 # What status line, headers and the framing of chunks may weigh beside the body.
 _OVERHEAD = 128 * 1024
+# Up to which size an answer is kept as it arrives: more than any tokens and their headers.
+_MOST_KEPT = 64 * 1024
+_OK = re.compile(rb"HTTP/1\.[01] 200\b.*?\r\n\r\n.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,29 @@ class TooLarge(OSError):
 class Exchange:
     """One request and its answer, as the sockets see it."""
 
-    __slots__ = ("ends", "fresh", "limits", "path", "public_only", "received", "reused", "sent", "target", "tls")
+    __slots__ = (
+        "arrived", "ends", "fresh", "keep", "limits", "path", "public_only", "received", "reused", "sent", "target", "tls",
+    )  # fmt: skip
 
-    def __init__(self, url: str, target: str, path: str, limits: Limits, *, fresh: bool, public_only: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        target: str,
+        path: str,
+        limits: Limits,
+        *,
+        fresh: bool,
+        public_only: bool,
+        keep: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.target = target  # what goes into the request line
         self.path = path  # what may be logged
         self.limits = limits
         self.tls = url.startswith("https:")
         self.fresh = fresh  # never on a connection that was used before
         self.public_only = public_only
+        self.keep = keep  # gets an answer with status 200 as far as it has arrived, whenever more of its body arrives
+        self.arrived = bytearray()
         self.ends = time.monotonic() + limits.deadline
         self.sent = False  # some byte of the request may have reached the peer
         self.reused = False
@@ -81,9 +99,14 @@ class Exchange:
             raise TimeoutError(msg)
         return left
 
-    def count(self, size: int) -> None:
-        """Raises TooLarge when the peer has sent more than body, headers and framing may weigh."""
-        self.received += size
+    def receive(self, piece: memoryview) -> None:
+        """Pass on what has arrived, and count it. Raises TooLarge for more than body, headers and framing may weigh."""
+        # First of all: a process that is killed now loses an answer that the peer does not repeat.
+        if self.keep is not None and self.sent and self.received + len(piece) <= _MOST_KEPT:
+            self.arrived += piece
+            if _OK.match(self.arrived):
+                self.keep(bytes(self.arrived))
+        self.received += len(piece)
         if self.received > self.limits.max_bytes + _OVERHEAD:
             raise TooLarge
 
@@ -126,11 +149,11 @@ def _arm(connection: socket.socket) -> Exchange | None:
 class PlainSocket(socket.socket):
     """A TCP socket that keeps to the deadline of the current exchange."""
 
-    def recv_into(self, *args: Any) -> int:
+    def recv_into(self, buffer: Any, *args: Any) -> int:
         exchange = _arm(self)
-        size = super().recv_into(*args)
+        size = super().recv_into(buffer, *args)
         if exchange is not None:
-            exchange.count(size)
+            exchange.receive(memoryview(buffer)[:size])
         return size
 
     def sendall(self, *args: Any) -> None:
@@ -147,11 +170,11 @@ class TlsSocket(ssl.SSLSocket):
         _arm(self)
         super().do_handshake(*args, **kwargs)
 
-    def recv_into(self, *args: Any) -> int:
+    def recv_into(self, buffer: Any, *args: Any) -> int:
         exchange = _arm(self)
-        size = super().recv_into(*args)
+        size = super().recv_into(buffer, *args)
         if exchange is not None:
-            exchange.count(size)
+            exchange.receive(memoryview(buffer)[:size])
         return size
 
     def send(self, *args: Any) -> int:

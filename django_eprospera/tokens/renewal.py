@@ -16,6 +16,7 @@ import time
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import router
@@ -40,6 +41,9 @@ from django_eprospera.scopes import OPENID
 from django_eprospera.tokens import clock, durable, lease, spool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from django_eprospera.crypto import Secret
     from django_eprospera.provider.client import Client
     from django_eprospera.provider.grants import Tokens
@@ -153,8 +157,7 @@ def _refresh(
         return None
     try:
         with spool.ready(row) as keep:
-            tokens = _ask(client, row)
-            keep(tokens)
+            tokens = _ask(client, row, keep)
     except InvalidGrant:
         lease.give_up(alias, row, _CAUSES.ANSWER_LOST if uncertain else _CAUSES.INVALID_GRANT)
         return None
@@ -167,13 +170,14 @@ def _refresh(
     return _keep(alias, row, client, keys, tokens, keep_alive=keep_alive)
 
 
-def _ask(client: Client, row: Connection) -> Tokens:
+def _ask(client: Client, row: Connection, keep: Callable[[datetime, bytes], None]) -> Tokens:
     """Send the refresh; repeat it within the budget while the provider says that it did nothing."""
     end = time.monotonic() + conf.EPROSPERA_REFRESH_BUDGET.total_seconds()
     pause = 0.2
     while True:
         try:
-            return client.refresh(row.refresh_token, asked_at=clock.now(row))
+            asked_at = clock.now(row)
+            return client.refresh(row.refresh_token, asked_at=asked_at, keep=partial(keep, asked_at))
         except (AnswerLost, MalformedAnswer):
             raise  # it may have taken effect: sent again at once, it could end the grant
         except ProviderUnavailable as error:

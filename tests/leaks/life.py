@@ -149,7 +149,7 @@ class Life:
         self.wire.arriving = lock
         thread = in_thread(lambda: self.ok(self.lucia, "/leaks/token/"))
         until(lambda: any(spool.iterdir()), "a file in the spool")
-        until(lambda: any(file.stat().st_size for file in spool.iterdir()), "its content")
+        until(lambda: any(file.read_bytes().strip(b"\0") for file in spool.iterdir()), "its content")
         self.look()
         release[0]()
         self.wire.arriving = lambda *_: None

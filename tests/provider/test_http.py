@@ -12,7 +12,7 @@ import traceback
 import pytest
 
 from django_eprospera.errors import AnswerLost, ApiError, MalformedAnswer, ProviderUnavailable
-from django_eprospera.provider.http import Limits, Retries, call, get_with_retries, is_loopback, stream_to
+from django_eprospera.provider.http import Limits, Retries, call, get_with_retries, is_loopback, parse, stream_to
 from django_eprospera.provider.transport import open_session
 from tests import peers
 from tests.peers import Peer, answers, free_port, response
@@ -129,6 +129,52 @@ class TestAnswers:
     def test_retry_after_is_read_in_both_forms_and_capped(self, value, seconds):
         with Peer(answers(response(429, {}, Retry_After=value))) as peer:
             assert ask(peer).retry_after == seconds
+
+
+class TestKeep:
+    """`keep` gets the bytes of a good answer as they arrive, and `parse` makes of them what `call` returned."""
+
+    @pytest.mark.parametrize("headers", [{}, {"X_Long": "a" * 9_000}], ids=["one read", "several reads"])
+    def test_what_was_kept_last_is_the_whole_answer(self, headers):
+        kept = []
+        with Peer(answers(response(200, {"a": 1}, X_Request_Id="req-1", **headers))) as peer:
+            answer = ask(peer, "POST", keep=kept.append)
+        found = parse("POST", "/x", kept[-1])
+        assert (found.status, found.body, found.request_id) == (200, answer.body, "req-1")
+
+    @pytest.mark.parametrize("head", [b"Transfer-Encoding: chunked\r\n", b""], ids=["chunks", "until it closes"])
+    def test_an_answer_without_a_length_is_kept_too(self, head):
+        body = b'4\r\n{"a"\r\n3\r\n:1}\r\n0\r\n\r\n' if head else b'{"a":1}'
+
+        def behaviour(talk):
+            talk.request()
+            talk.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body)
+
+        kept = []
+        with Peer(behaviour) as peer:
+            ask(peer, "POST", keep=kept.append)
+        assert parse("POST", "/x", kept[-1]).json() == {"a": 1}
+
+    @pytest.mark.parametrize(
+        "answer", [response(400, {"error": "invalid_grant"}), response(200, b""), response(201, {"a": 1})]
+    )
+    def test_nothing_else_is_kept(self, answer):
+        kept = []
+        with Peer(answers(answer)) as peer:
+            ask(peer, "POST", keep=kept.append)
+        assert kept == []
+
+    def test_what_is_kept_is_bounded(self):
+        kept, limits = [], Limits(max_bytes=1_000_000)
+        with Peer(answers(response(200, b"[" + b" " * 500_000 + b"]"))) as peer:
+            ask(peer, "POST", limits, keep=kept.append)
+        assert 0 < max(map(len, kept)) <= 64 * 1024
+
+    @pytest.mark.parametrize("size", [0, 10, 40, -1])
+    def test_what_did_not_arrive_whole_is_malformed(self, size):
+        with pytest.raises(MalformedAnswer) as caught:
+            parse("POST", "/x", response(200, {"a": SECRET})[:size]).json()
+        assert_tells_nothing(caught.value)
 
 
 class TestDeadline:
@@ -369,14 +415,17 @@ class TestConnections:
         ):
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
             monkeypatch.setenv("NO_PROXY", "")
+            kept = []
             answer = call(
                 "POST",
                 "https://provider.example/x",
                 limits=PATIENT,
                 path_template="/x",
                 session=open_session(certificate),
+                keep=kept.append,
             )
             assert answer.json() == {"a": 1}
+            assert kept == [response(200, {"a": 1})]  # and not what the proxy said
             assert [request.method for request in proxy.requests] == ["CONNECT"]
             refused(origin, session=open_session(certificate))  # loopback: direct, where the certificate does not fit
             assert proxy.connections == 1

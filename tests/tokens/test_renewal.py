@@ -1,6 +1,7 @@
 """One valid token for whoever asks, at most one refresh under way, none lost; against a real sandbox."""
 
 import re
+import signal
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -198,7 +199,7 @@ def test_a_holder_killed_between_arrival_and_commit_loses_nothing(provider, conn
         # Its commit has to wait for this transaction; that is when it is killed.
         Connection.objects.update(signed_in_at=timezone.now())
         if shared:
-            while not any(file.stat().st_size for file in settings.EPROSPERA_SPOOL.glob("*")):
+            while not any(file.read_bytes().strip(b"\0") for file in settings.EPROSPERA_SPOOL.glob("*")):
                 assert process.poll() is None
             (file,) = settings.EPROSPERA_SPOOL.iterdir()
             assert file.stat().st_mode & 0o777 == 0o600
@@ -217,6 +218,19 @@ def test_a_holder_killed_between_arrival_and_commit_loses_nothing(provider, conn
     else:
         with pytest.raises(GrantGone):
             access_token(connection)
+
+
+# The write itself takes some fifteen calls.
+@pytest.mark.parametrize("calls", [30, 100, 300, 1000])
+def test_a_holder_killed_while_it_reads_the_answer_loses_nothing(provider, connect, child, settings, tmp_path, calls):
+    settings.EPROSPERA_SPOOL = tmp_path / "spool"
+    connection = connect()
+    process = child(
+        "ask", connection.pk, dies=calls, EPROSPERA_REFRESH_LEASE=1, EPROSPERA_SPOOL=settings.EPROSPERA_SPOOL
+    )
+    assert process.wait() == -signal.SIGKILL
+    assert works(provider, access_token(connection))
+    assert provider.control("stats")["refresh_requests"] == 1
 
 
 class TestTheGrantIsGone:
