@@ -1,19 +1,22 @@
 """Figures of token renewal, on PostgreSQL against a sandbox: a herd of processes, SIGKILL, rollbacks, wrong clocks.
 
-    DATABASE_URL=postgres://postgres@127.0.0.1/bench python -m benchmarks.tokens [herd] [kill] [rollback] [clock]
+    DATABASE_URL=postgres://postgres@127.0.0.1/bench python -m benchmarks.tokens [herd] [kill] [aim] [rollback] [clock]
 
 The database is emptied. Everything is counted at the sandbox and in the database; nothing is taken from the code's word.
 """
 
 from __future__ import annotations
 
-import hashlib
+import mmap
 import os
 import random
+import re
 import signal
+import socket
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +39,7 @@ from django.utils import timezone
 
 from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.models import Connection, PendingRevocation
-from django_eprospera.provider import grants
+from django_eprospera.provider.configured import client
 from django_eprospera.tokens import access_token
 from tests.sandbox_process import (
     ANA,
@@ -133,53 +136,97 @@ def herd(sandbox, processes=50, count=200):
     print(f"  processes that failed {failed}, tokens lost {count - good}, gone {gone or 'none'}")
 
 
-def kill(sandbox, refreshes=1000):
-    """Children refresh one connection after the other and are killed at random instants."""
-    pks = fill(sandbox, refreshes)
+def kill(sandbox, kills=2000):
+    """Children refresh one connection after the other and are killed at random instants after their first answer."""
+
+    def at_random(arrived):
+        wait_for_arrival(arrived)
+        time.sleep(random.uniform(0.0, 0.1))
+
+    print(f"kill: {kills} SIGKILLs at random instants")
+    report_kills(sandbox, kills, at_random)
+
+
+def aim(sandbox, kills=500):
+    """Children are killed within 300 microseconds of the arrival of an answer."""
+
+    def after_arrival(arrived):
+        wait_for_arrival(arrived)
+        moment = time.perf_counter() + random.uniform(0.0, 0.0003)
+        while time.perf_counter() < moment:
+            pass
+
+    print(f"aim: {kills} SIGKILLs within 300 µs of the arrival of an answer")
+    report_kills(sandbox, kills, after_arrival)
+
+
+def wait_for_arrival(arrived):
+    end = time.monotonic() + 1
+    while not any(arrived[:4]) and time.monotonic() < end:
+        pass
+
+
+def report_kills(sandbox, kills, wait, connections=1000):
+    """Kill as many children, each after `wait`, and count the refresh tokens that had arrived and are lost."""
     settings.EPROSPERA_REFRESH_LEASE = timedelta(seconds=2)
-    settings.EPROSPERA_REFRESH_WAIT = timedelta(seconds=0.05)
-    with TemporaryDirectory() as folder:
-        log = Path(folder) / "reached"
-        real = grants.refresh
+    settings.EPROSPERA_REFRESH_WAIT = timedelta(seconds=0.02)
+    total, causes, left = Counter(), Counter(), kills
+    with TemporaryDirectory() as folder, arriving() as arrived:
+        settings.EPROSPERA_SPOOL = Path(folder) / "spool"
+        while left:
+            pks, received = fill(sandbox, connections), set()
+            due = Connection.objects.filter(state="active", access_token_expires_at__lt=timezone.now())
 
-        def noting(*arguments, **more):
-            answer = real(*arguments, **more)
-            # What has reached the process, in a file that survives its death.
-            os.write(descriptor, (hashlib.sha256(answer.refresh_token.encode()).hexdigest() + "\n").encode())
-            return answer
+            def work(pks=pks):
+                for pk in random.sample(pks, len(pks)):
+                    with suppress(EprosperaError):
+                        access_token(Connection.objects.get(pk=pk))
 
-        grants.refresh = noting
-        descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+            client().discovery()  # remembered by the children
+            while left and due.count() > connections / 10:
+                arrived[:] = bytes(len(arrived))
+                pid = fork(work)
+                wait(arrived)
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                left -= 1
+                received.update(REFRESH_TOKEN.findall(arrived))
+            refreshes = sandbox.control("stats")["refreshes"]
+            time.sleep(2)
+            for connection in Connection.objects.filter(refresh_sent_at__isnull=False):
+                with suppress(EprosperaError):
+                    access_token(connection)  # what is in the spool is committed
+            rows = Connection.objects.all()
+            kept = {row.refresh_token.encode() for row in rows.filter(state="active")}
+            total.update(refreshes=refreshes, received=len(received), lost=len(received - kept))
+            causes.update(rows.filter(state="reauthorize").values_list("state_cause", flat=True))
+    print(f"  refreshes at the provider {total['refreshes']}")
+    print(f"  new tokens that reached a process {total['received']}, of these lost {total['lost']}")
+    print(f"  connections gone {dict(causes) or 'none'} (the lost ones, and answers that never reached a process)")
 
-        def work():
-            for pk in random.sample(pks, len(pks)):
-                try:
-                    access_token(Connection.objects.get(pk=pk))
-                except EprosperaError:
-                    continue
 
-        kills = 0
-        while (
-            Connection.objects.filter(state="active", access_token_expires_at__lt=timezone.now()).exists()
-            and kills < 5000
-        ):
-            pid = fork(work)
-            time.sleep(random.uniform(0.0, 1.0))
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            kills += 1
-        grants.refresh = real
-        os.close(descriptor)
-        reached = log.read_text().split()
-    time.sleep(2)
-    kept = {hashlib.sha256(row.refresh_token.encode()).hexdigest() for row in Connection.objects.filter(state="active")}
-    stats = sandbox.control("stats")
-    good, gone = still_good(sandbox)
-    print(f"kill: {stats['refreshes']} refreshes, {kills} SIGKILLs at random instants")
-    print(
-        f"  new tokens that reached a process {len(reached)}, of these lost {sum(token not in kept for token in reached)}"
-    )
-    print(f"  connections good {good}, gone {gone or 'none'} (answers that never reached a process)")
+REFRESH_TOKEN = re.compile(rb'"refresh_token": ?"([^"]+)')
+
+
+@contextmanager
+def arriving(size=4 * 1024 * 1024):
+    """Memory that survives a child and gets every answer with a refresh token that its sockets return."""
+    memory, real = mmap.mmap(-1, size), socket.socket.recv_into
+
+    def recv_into(self, buffer, *more):
+        read = real(self, buffer, *more)
+        if b'"refresh_token"' in (piece := bytes(buffer[:read])):
+            start = int.from_bytes(memory[:4]) or 4
+            memory[start : start + read] = piece
+            memory[:4] = (start + read).to_bytes(4)
+        return read
+
+    socket.socket.recv_into = recv_into
+    try:
+        yield memory
+    finally:
+        del socket.socket.recv_into
+        memory.close()
 
 
 def refresh_and_fail(request, pk):
@@ -237,13 +284,13 @@ def main():
 
     logging.disable(logging.CRITICAL)
     call_command("migrate", verbosity=0)
-    chosen = sys.argv[1:] or ["herd", "kill", "rollback", "clock"]
+    chosen = sys.argv[1:] or ["herd", "kill", "aim", "rollback", "clock"]
     with SandboxProcess() as sandbox:
         settings.EPROSPERA_BASE_URL = sandbox.url
         settings.SOCIAL_AUTH_EPROSPERA_KEY = sandbox.client_id
         settings.SOCIAL_AUTH_EPROSPERA_SECRET = sandbox.client_secret
         for name in chosen:
-            {"herd": herd, "kill": kill, "rollback": rollback, "clock": clock}[name](sandbox)
+            {"herd": herd, "kill": kill, "aim": aim, "rollback": rollback, "clock": clock}[name](sandbox)
 
 
 if __name__ == "__main__":
