@@ -8,11 +8,14 @@ from django.dispatch import Signal
 
 __all__ = [
     "connection_ended",
-    "entity_consent_withdrawn",
+    "entity_shared",
+    "entity_withdrawn",
     "facts_synced",
     "grant_lost",
+    "identity_changed",
     "identity_linked",
     "kyc_decided",
+    "residency_changed",
     "revocation_pending",
     "signed_in",
 ]
@@ -35,8 +38,17 @@ revocation_pending: Final = Signal()
 # A sync wrote its results. Arguments: connection, changed (names of resources), failed (names of resources).
 facts_synced: Final = Signal()
 
+# A residency began, ended, or changed. Arguments: connection, was_active, is_active (each a boolean; None: nothing on file).
+residency_changed: Final = Signal()
+
+# Facts that identify the person changed, personal details or the identity check. Arguments: connection, changed (their names).
+identity_changed: Final = Signal()
+
+# A company is shared, for the first time or again. Arguments: connection, entity.
+entity_shared: Final = Signal()
+
 # A company is no longer shared, or no longer represented. Arguments: connection, entity.
-entity_consent_withdrawn: Final = Signal()
+entity_withdrawn: Final = Signal()
 
 # A reviewer decided. Arguments: review, decision.
 kyc_decided: Final = Signal()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import django
 from django.utils import timezone
 
-from django_eprospera import tokens
+from django_eprospera import kyc, tokens
 from django_eprospera.models import Connection
 from django_eprospera.sign_in.notices import send_notice
 from django_eprospera.sync import sync
@@ -60,7 +60,8 @@ def sync_connection(connection_id: str) -> dict[str, Any]:
 
 @task()
 def sync_stale() -> dict[str, int]:
-    """Sync a batch of connections whose cached answers are stale. Enqueue it from a scheduler, every few minutes."""
+    """Sync a batch of connections that are due, and evaluate the reviews that are. Enqueue it every few minutes."""
+    kyc.evaluate_due()
     reports = [report for _, report in sync_due()]
     failed = sum(report.failed_entirely or bool(report.receiver_errors) for report in reports)
     return {"synced": len(reports), "failed": failed}

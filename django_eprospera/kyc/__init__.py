@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from django_eprospera.kyc.decisions import decide, verify_decision
 from django_eprospera.kyc.findings import Finding, Outcome
-from django_eprospera.kyc.reviews import evaluate, status_for, status_for_entity
+from django_eprospera.kyc.reviews import evaluate, evaluate_due, status_for, status_for_entity
 
-__all__ = ["Finding", "Outcome", "decide", "evaluate", "status_for", "status_for_entity", "verify_decision"]
+__all__ = [
+    "Finding",
+    "Outcome",
+    "decide",
+    "evaluate",
+    "evaluate_due",
+    "status_for",
+    "status_for_entity",
+    "verify_decision",
+]

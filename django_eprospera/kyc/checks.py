@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
@@ -68,7 +68,44 @@ def columns_of(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) ->
     return {
         "checks": [finding.to_json() for finding in findings],
         "checks_version": keyring().index("kyc.checks", _version_text(facts)),
+        "evaluate_at": next_evaluation(facts),
     }
+
+
+def next_evaluation(facts: PersonFacts | EntityFacts) -> datetime | None:
+    """Return when the calendar changes the result of a check next: an age, an end, a time that is called soon or old."""
+    try:
+        moments = _moments(facts)
+    except SealedValueError:
+        return None
+    now = timezone.now()
+    return min((moment for moment in moments if moment > now), default=None)
+
+
+def _moments(facts: PersonFacts | EntityFacts) -> list[datetime]:
+    if isinstance(facts, EntityFacts):
+        ends = facts.entity.dissolution_date
+        return [] if ends is None else [_midnight(ends)]
+    found = []
+    if facts.person is not None and (born := facts.person.date_of_birth):
+        found.append(_midnight(_birthday(born)))
+    if facts.residency is not None and (ends := facts.residency.termination_date):
+        found += [ends - _SOON, ends]
+    if facts.verification is not None and (made := facts.verification.date):
+        found.append(made + _OLD)
+    return found
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime(day.year, day.month, day.day))
+
+
+def _birthday(born: date) -> date:
+    """Return the day on which somebody comes of age: for 29 February, 1 March of a year that is not a leap year."""
+    try:
+        return born.replace(year=born.year + _ADULT)
+    except ValueError:
+        return born.replace(year=born.year + _ADULT, month=3, day=1)
 
 
 def is_enough(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) -> bool:

@@ -21,6 +21,7 @@ from django_eprospera.kyc.facts import (
     PersonFacts,
     entity_facts,
     entity_subject,
+    facts_of,
     is_readable,
     person_facts,
     person_subject,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 
-__all__ = ["evaluate", "evaluate_companies", "evaluate_entity", "status_for", "status_for_entity"]
+__all__ = ["evaluate", "evaluate_companies", "evaluate_due", "evaluate_entity", "status_for", "status_for_entity"]
 
 _ATTEMPTS: Final = 20
 _DECIDED: Final = (Review.Status.APPROVED, Review.Status.REJECTED)
@@ -46,15 +47,19 @@ def evaluate(connection: Connection) -> Review:
     queue, and its gate closes, when identity facts are not those of the decision. Raises EprosperaError if other processes
     keep changing a review.
     """
-    review = _settle(
+    review = _evaluate_person(connection)
+    evaluate_companies(connection)
+    return review
+
+
+def _evaluate_person(connection: Connection) -> Review:
+    return _settle(
         Review.Subject.PERSON,
         person_subject(connection),
         lambda: person_facts(connection),
         {"user_id": connection.user_id},
         connection,
     )
-    evaluate_companies(connection)
-    return review
 
 
 def evaluate_companies(connection: Connection) -> None:
@@ -68,6 +73,24 @@ def evaluate_entity(entity: LegalEntity) -> Review:
     return _settle(
         Review.Subject.ENTITY, entity_subject(entity), lambda: entity_facts(entity), {"entity_id": entity.pk}
     )
+
+
+def evaluate_due(limit: int = 1000) -> int:
+    """Evaluate up to `limit` reviews in which the calendar has changed the result of a check. Returns how many.
+
+    Raises EprosperaError as `evaluate` does.
+    """
+    due = Review.objects.filter(evaluate_at__lte=timezone.now()).order_by("evaluate_at")
+    reviews = list(due[:limit])
+    for review in reviews:
+        facts = facts_of(review)
+        if isinstance(facts, EntityFacts):
+            evaluate_entity(facts.entity)
+        elif isinstance(facts, PersonFacts):
+            _evaluate_person(facts.connection)
+        else:  # the facts were erased
+            Review.objects.filter(pk=review.pk).update(evaluate_at=None)
+    return len(reviews)
 
 
 def status_for(user: AbstractBaseUser | AnonymousUser) -> Review | None:

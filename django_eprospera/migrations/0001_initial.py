@@ -257,6 +257,7 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(choices=[('waiting', 'waiting for data'), ('pending', 'awaiting review'), ('approved', 'approved'), ('rejected', 'rejected')], default='waiting', max_length=16, verbose_name='status')),
                 ('checks', models.JSONField(default=list, help_text='Codes and outcomes, no personal data.', verbose_name='automatic checks')),
                 ('checks_version', models.CharField(blank=True, editable=False, max_length=64)),
+                ('evaluate_at', models.DateTimeField(blank=True, db_index=True, editable=False, null=True)),
                 ('opened_at', models.DateTimeField(auto_now_add=True, verbose_name='opened')),
                 ('queued_at', models.DateTimeField(blank=True, null=True, verbose_name='in the queue since')),
                 ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='decided')),

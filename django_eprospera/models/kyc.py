@@ -59,6 +59,8 @@ class Review(models.Model):
     checks = models.JSONField(_("automatic checks"), default=list, help_text=_("Codes and outcomes, no personal data."))
     # Keyed digest of the facts that `checks` are about. Results of other facts are not used.
     checks_version = models.CharField(max_length=64, blank=True, editable=False)
+    # When the calendar changes the result of a check: a birthday, the end of a residency, the age of an identity check.
+    evaluate_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     queued_at = models.DateTimeField(_("in the queue since"), null=True, blank=True)
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True)

@@ -13,13 +13,15 @@ from django.utils import timezone
 from django_eprospera import documents
 from django_eprospera.errors import ClientRejected, DocumentError, NotFound, ProviderUnavailable, SealedValueError
 from django_eprospera.models import EntityConsent, EntityDocument, LegalEntity, ResourceState
-from django_eprospera.signals import entity_consent_withdrawn
-from django_eprospera.sync.rows import Changes, Pulled, finish, lock, note, values_of, write
+from django_eprospera.signals import entity_shared, entity_withdrawn
+from django_eprospera.sync.rows import Changes, Pulled, finish, lock, note, send_after_commit, values_of, write
 from django_eprospera.sync.schedule import failure_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
+
+    from django.dispatch import Signal
 
     from django_eprospera.models import Connection
     from django_eprospera.provider import payloads
@@ -126,21 +128,23 @@ def _share(
         )
         if is_new:
             changes.note(consent)
-        elif consent.withdrawn_at is not None:
-            changes.update(consent, {"shared_at": asked_at, "withdrawn_at": None})
+        if is_new or (
+            consent.withdrawn_at is not None and changes.update(consent, {"shared_at": asked_at, "withdrawn_at": None})
+        ):
+            _send(entity_shared, connection, entity)
         present.append(entity.pk)
     gone = connection.entity_consents.filter(withdrawn_at=None).exclude(entity__in=present).select_related("entity")
     _withdraw(changes, connection, gone)
 
 
 def _withdraw(changes: Changes, connection: Connection, consents: Iterable[EntityConsent]) -> None:
-    withdrawn = [consent for consent in consents if changes.update(consent, {"withdrawn_at": timezone.now()})]
-    for consent in withdrawn:
-        transaction.on_commit(_send_withdrawn(connection, consent.entity), using=router.db_for_write(EntityConsent))
+    for consent in consents:
+        if changes.update(consent, {"withdrawn_at": timezone.now()}):
+            _send(entity_withdrawn, connection, consent.entity)
 
 
-def _send_withdrawn(connection: Connection, entity: LegalEntity) -> Callable[[], object]:
-    return lambda: entity_consent_withdrawn.send_robust(EntityConsent, connection=connection, entity=entity)
+def _send(signal: Signal, connection: Connection, entity: LegalEntity) -> None:
+    send_after_commit(signal, EntityConsent, connection=connection, entity=entity)
 
 
 def _describe(entity: LegalEntity, facts: payloads.LegalEntity) -> bool:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from django_eprospera import documents
 from django_eprospera.errors import DocumentError
 from django_eprospera.models import IdVerification, NaturalPerson, Residency, ResourceState, VerificationImage
-from django_eprospera.sync.rows import Changes, Pulled, finish, values_of, write
+from django_eprospera.signals import identity_changed, residency_changed
+from django_eprospera.sync.rows import Changes, Pulled, finish, send_after_commit, values_of, write
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from django_eprospera.models import Connection
+    from django_eprospera.models.facts import FactsModel
     from django_eprospera.provider import payloads
     from django_eprospera.sync.answers import Answer
 
@@ -31,6 +33,7 @@ def natural_person(connection: Connection, answer: Answer, asked_at: datetime, d
             changes.delete(NaturalPerson.objects.filter(connection=connection))
         else:
             changes.put(NaturalPerson, values_of(NaturalPerson, facts), connection=connection)
+        _send_identity(connection, changes, NaturalPerson)
 
     return Pulled(changed=write(connection, _RESOURCE.NATURAL_PERSON, asked_at, save, digest=digest))
 
@@ -40,14 +43,23 @@ def residency(connection: Connection, answer: Answer, asked_at: datetime, digest
     facts = answer.value
 
     def save(changes: Changes) -> None:
+        former = Residency.objects.filter(connection=connection).first()
+        was_active = None if former is None else former.is_active
+        is_active = store(changes)
+        if changes:
+            send_after_commit(
+                residency_changed, Residency, connection=connection, was_active=was_active, is_active=is_active
+            )
+
+    def store(changes: Changes) -> bool | None:
         if facts is None:
             changes.delete(Residency.objects.filter(connection=connection))
-            return
+            return None
         values = values_of(Residency, facts)
         if facts.active and values["residency_type"] is None:
             # Null means that there is no residency. This one has a type that the provider does not name.
             values["residency_type"] = ""
-        changes.put(Residency, values, connection=connection)
+        return changes.put(Residency, values, connection=connection).is_active
 
     return Pulled(changed=write(connection, _RESOURCE.RESIDENCY, asked_at, save, digest=digest))
 
@@ -83,6 +95,7 @@ def id_verification(connection: Connection, answer: Answer, asked_at: datetime, 
 def _save_check(changes: Changes, connection: Connection, facts: payloads.IdVerification | None) -> None:
     if facts is None:
         changes.delete(IdVerification.objects.filter(connection=connection))
+        _send_identity(connection, changes, IdVerification)
         return
     values = values_of(IdVerification, facts)
     former = IdVerification.objects.filter(connection=connection).first()
@@ -90,11 +103,18 @@ def _save_check(changes: Changes, connection: Connection, facts: payloads.IdVeri
         # Pictures of an earlier check must never be shown with the facts of this one, even if the downloads fail.
         former.images.all().delete()
     row = changes.put(IdVerification, values, connection=connection)
+    _send_identity(connection, changes, IdVerification)
     for kind, url in _urls(facts).items():
         if url is None:
             changes.delete(row.images.filter(kind=kind))
         else:
             changes.put(VerificationImage, {}, verification=row, kind=kind)
+
+
+def _send_identity(connection: Connection, changes: Changes, model: type[FactsModel]) -> None:
+    changed = sorted(changes.names & set(model.fact_names(identifies=True)))
+    if changed:
+        send_after_commit(identity_changed, model, connection=connection, changed=changed)
 
 
 def _urls(facts: payloads.IdVerification) -> dict[str, str | None]:

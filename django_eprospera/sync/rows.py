@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from django.dispatch import Signal
+
     from django_eprospera.models.facts import Fact, FactsModel
 
-__all__ = ["Changes", "Pulled", "finish", "lock", "note", "still", "values_of", "write"]
+__all__ = ["Changes", "Pulled", "finish", "lock", "note", "send_after_commit", "still", "values_of", "write"]
 
 M = TypeVar("M", bound=models.Model)
 
@@ -43,6 +45,8 @@ class Changes:
     def __init__(self) -> None:
         self._written: dict[str, models.Model] = {}
         self._deleted: dict[str, type[models.Model]] = {}
+        # The names of the fields that were written or deleted.
+        self.names: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._written or self._deleted)
@@ -52,6 +56,7 @@ class Changes:
         rows: models.Manager[M] = model._default_manager  # noqa: SLF001 - Django's documented name for any model's manager
         row, created = rows.get_or_create(**key, defaults=values)
         if created:
+            self.names.update(values)
             self.note(row)
         else:
             self.update(row, values)
@@ -63,6 +68,7 @@ class Changes:
         for name in changed:
             setattr(row, name, values[name])
         if changed:
+            self.names.update(changed)
             row.save(update_fields=changed)
             self.note(row)
         return bool(changed)
@@ -71,6 +77,7 @@ class Changes:
         """Delete rows."""
         for row in rows:
             self._deleted[subject_of(row)] = type(row)
+            self.names.update(field.name for field in row._meta.concrete_fields)
             row.delete()
 
     def note(self, row: models.Model) -> None:
@@ -145,6 +152,12 @@ def note(connection: Connection, resource: str, asked_at: datetime, error: str, 
         state.attempted_at = asked_at
         state.error, state.digest = error, digest
         state.save()
+
+
+def send_after_commit(signal: Signal, sender: type[models.Model], **arguments: Any) -> None:
+    """Send a signal when the transaction of the sync is committed. A receiver that raises is logged by Django."""
+    alias = router.db_for_write(sender)
+    transaction.on_commit(lambda: signal.send_robust(sender, **arguments), using=alias)
 
 
 def lock(connection: Connection) -> None:

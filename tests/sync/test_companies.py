@@ -24,9 +24,9 @@ def withdrawn():
     def listen(connection, entity, **_):
         heard.append((connection.pk, str(entity.entity_id)))
 
-    signals.entity_consent_withdrawn.connect(listen)
+    signals.entity_withdrawn.connect(listen)
     yield heard
-    signals.entity_consent_withdrawn.disconnect(listen)
+    signals.entity_withdrawn.disconnect(listen)
 
 
 def share(provider, connection, *entities):

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_eprospera import kyc
 from django_eprospera.models import Connection
 from django_eprospera.sync.batch import sync_due, sync_each
 from django_eprospera.sync.schedule import passes
@@ -97,6 +98,7 @@ class Command(BaseCommand):
         elif options["all"]:
             rows = rows.filter(state=Connection.State.ACTIVE)
         else:
+            kyc.evaluate_due()
             return sync_due(limit, concurrency=concurrency)
         found = list(rows.values_list("pk", flat=True)[:limit])
         if not found and not options["all"]:
