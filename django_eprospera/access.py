@@ -8,29 +8,35 @@ grant by ending for a technical reason; the facts themselves do, such as the end
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, Subquery, Value
+from django.db.models.functions import Concat
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.conf import conf
 from django_eprospera.consent import SCOPES, has_ended, is_current, is_granted
 from django_eprospera.errors import SealedValueError
-from django_eprospera.kyc.reviews import status_for, status_for_entity
-from django_eprospera.models import EntityConsent, Residency, ResourceState, Review
+from django_eprospera.kyc.facts import entity_subject
+from django_eprospera.models import Connection, EntityConsent, NaturalPerson, ResourceState, Review
 from django_eprospera.scopes import FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.utils.functional import _StrPromise
 
-    from django_eprospera.models import Connection, LegalEntity
+    from django_eprospera.models import LegalEntity, Residency
 
     User = AbstractBaseUser | AnonymousUser
 
 __all__ = ["Access", "AccessRefused", "connection", "entity", "entity_kyc", "kyc", "residency"]
+
+# The columns that decide.
+_GRANT: Final = ("issuer", "client_id", "scope", "state", "state_cause", "user_id")
+_RESIDENCY: Final = ("residency__residency_type", "residency__termination_date", "residency__was_ever_resident")
 
 # What a refused user can do, by code. `connect`, `renew` and `share` are sign-ins with e-Próspera; `portal` is something to do
 # there; `switch` is another account.
@@ -128,26 +134,15 @@ _OK: Final = Access(allowed=True, code="ok")
 
 def connection(user: User) -> Access:
     """Return whether the user is connected with the provider of the settings, by a grant that has not ended."""
-    if not user.is_authenticated:
-        return _refused("anonymous")
-    if not user.is_active:
-        return _refused("inactive")
-    link = _connection_of(user)
-    if link is None:
-        return _refused("not_connected")
-    if not is_current(link):
-        return _refused("other_provider")
-    if has_ended(link):
-        return _refused("reauthorize")
-    return _OK
+    return _link(user)[1]
 
 
 def residency(user: User, types: Collection[str] = ()) -> Access:
     """Return whether the user is a resident now, of one of `types` if any are given (docs/provider.md#me-answers)."""
-    link, access = _link(user, ResourceState.Resource.RESIDENCY)
+    link, access = _link(user, _RESIDENCY, resource=ResourceState.Resource.RESIDENCY)
     if link is None:
         return access
-    facts = Residency.objects.filter(connection=link).first()
+    facts: Residency | None = getattr(link, "residency", None)
     if facts is None:
         return _refused("on_its_way")
     try:
@@ -163,53 +158,82 @@ def residency(user: User, types: Collection[str] = ()) -> Access:
 
 def kyc(user: User) -> Access:
     """Return whether a reviewer approved the person that the user is connected as."""
-    access, review = connection(user), status_for(user)
-    link = _connection_of(user)
-    if access.allowed and link is not None and (review is None or review.status == Review.Status.WAITING):
+    subject = Concat(Value(f"{Review.Subject.PERSON.value}:"), OuterRef("issuer"), Value(":"), OuterRef("sub"))
+    link, access = _link(
+        user,
+        review_status=Subquery(Review.objects.filter(subject=subject).values("status")[:1]),
+        has_person=Exists(NaturalPerson.objects.filter(connection=OuterRef("pk"))),
+    )
+    if link is None:
+        return access
+    status: str | None = link.review_status  # type: ignore[attr-defined]
+    if status == Review.Status.APPROVED and not link.has_person:  # type: ignore[attr-defined]
+        status = None  # the facts were erased, and have not been fetched and compared with the decision yet
+    if status in (None, Review.Status.WAITING):
         # Without these scopes there is nothing that the person could complete at e-Próspera.
         missing = set(FEATURES["kyc"]) - set(link.scopes)
-        return _not_granted(missing) if missing else _of_review(review, "kyc")
-    return _of_review(review, "kyc") if access.allowed else access
+        if missing:
+            return _not_granted(missing)
+    return _of_review(status, "kyc")
 
 
 def entity(user: User, company: LegalEntity) -> Access:
     """Return whether the user shares this company with the site now, and so may act for it."""
-    link, access = _link(user, ResourceState.Resource.LEGAL_ENTITIES)
-    if link is None:
-        return access
-    shared = EntityConsent.objects.filter(connection=link, entity=company, withdrawn_at=None).exists()
-    return _OK if shared else _refused("entity_not_shared")
+    return _entity(user, company)[1]
 
 
 def entity_kyc(user: User, company: LegalEntity) -> Access:
     """Return whether the user may act for this company, and a reviewer approved it."""
-    access = entity(user, company)
-    return _of_review(status_for_entity(user, company), "entity") if access.allowed else access
+    link, access = _entity(
+        user,
+        company,
+        review_status=Subquery(Review.objects.filter(subject=entity_subject(company)).values("status")[:1]),
+    )
+    return access if link is None else _of_review(link.review_status, "entity")  # type: ignore[attr-defined]
+
+
+def _entity(user: User, company: LegalEntity, **annotations: Any) -> tuple[Connection | None, Access]:
+    shared = EntityConsent.objects.filter(connection=OuterRef("pk"), entity=company, withdrawn_at=None)
+    link, access = _link(user, resource=ResourceState.Resource.LEGAL_ENTITIES, is_shared=Exists(shared), **annotations)
+    if link is not None and not link.is_shared:  # type: ignore[attr-defined]
+        return None, _refused("entity_not_shared")
+    return link, access
+
+
+def _link(
+    user: User, columns: Iterable[str] = (), *, resource: str | None = None, **annotations: Any
+) -> tuple[Connection | None, Access]:
+    """Return the user's connection, if it may be used, with the access that it gives by itself. One query."""
+    if not user.is_authenticated:
+        return None, _refused("anonymous")
+    if not user.is_active:
+        return None, _refused("inactive")
+    rows = Connection.objects.filter(user_id=user.pk).only(*_GRANT, *columns).annotate(**annotations)
+    if related := {column.partition("__")[0] for column in columns}:
+        rows = rows.select_related(*related)
+    link = rows.first()
+    if link is None:
+        return None, _refused("not_connected")
+    if not is_current(link):
+        return None, _refused("other_provider")
+    if has_ended(link):
+        return None, _refused("reauthorize")
+    if resource is not None and not is_granted(link, resource):
+        return None, _not_granted({SCOPES[resource]})
+    return link, _OK
 
 
 def _refused(code: str) -> Access:
     return Access(allowed=False, code=code)
 
 
-def _connection_of(user: User) -> Connection | None:
-    return getattr(user, "eprospera", None)
-
-
-def _link(user: User, resource: str) -> tuple[Connection | None, Access]:
-    access = connection(user)
-    link = _connection_of(user) if access.allowed else None
-    if link is not None and not is_granted(link, resource):
-        return None, _not_granted({SCOPES[resource]})
-    return link, access
-
-
 def _not_granted(scopes: set[str]) -> Access:
     return _refused("not_shared" if scopes <= set(conf.requested_scopes) else "not_requested")
 
 
-def _of_review(review: Review | None, prefix: str) -> Access:
-    if review is None:
+def _of_review(status: str | None, prefix: str) -> Access:
+    if status is None:
         return _refused("on_its_way")
-    if review.status == Review.Status.APPROVED:
+    if status == Review.Status.APPROVED:
         return _OK
-    return _refused(f"{prefix}_{review.status}")
+    return _refused(f"{prefix}_{status}")

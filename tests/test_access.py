@@ -217,9 +217,15 @@ def test_every_answer_has_a_sentence():
             assert str(sentence).endswith("."), code
 
 
-def test_a_gate_sends_no_request_and_two_queries(django_assert_max_num_queries):
+@pytest.mark.parametrize("gate", ["connection", "residency", "kyc", "entity", "entity_kyc"])
+def test_a_gate_sends_no_request_and_one_query(gate, django_assert_num_queries):
     connection = factories.connection()
     factories.residency(connection)
+    review_of(connection, "approved")
+    company = factories.consent(connection).entity
+    Review.objects.create(
+        subject=f"entity:{company.issuer}:{company.entity_id}", subject_kind="entity", entity=company, status="approved"
+    )
     user = type(connection.user).objects.get(pk=connection.user.pk)
-    with django_assert_max_num_queries(2):
-        assert access.residency(user).allowed
+    with django_assert_num_queries(1):
+        assert getattr(access, gate)(user, *([company] if gate.startswith("entity") else [])).allowed
