@@ -52,7 +52,7 @@ _FACTS: Final[dict[str, type[NaturalPerson | Residency | IdVerification]]] = {
 }
 # A younger file may be one whose row is just being written.
 _WRITING: Final = timedelta(hours=1)
-_BATCH: Final = 500
+_BATCH: Final = 5_000
 # How long a sign-in that a pipeline step has paused may wait for the person.
 _PARTIAL_LIFETIME: Final = timedelta(days=1)
 
@@ -148,14 +148,15 @@ def _erase_facts(before: datetime, count: Pruned, *, dry_run: bool) -> None:
 def _erase_documents(before: datetime, count: Pruned, *, dry_run: bool) -> None:
     readers = Connection.objects.filter(scope__contains=SCOPES[_RESOURCE.ENTITY_DOCUMENTS]).exclude(_ended(before))
     read = EntityConsent.objects.filter(withdrawn_at=None, connection__in=readers, entity=OuterRef("entity"))
-    for connection in _withdrawn(_RESOURCE.ENTITY_DOCUMENTS, before):
-        shared = connection.entity_consents.values("entity")
-        unread = list(EntityDocument.objects.filter(~Exists(read), entity__in=shared))
-        count.documents += len(unread)
-        if unread and not dry_run:
+    unread = EntityDocument.objects.filter(~Exists(read))
+    shared_by = unread.filter(entity__consents__connection=OuterRef("pk"))
+    for connection in _withdrawn(_RESOURCE.ENTITY_DOCUMENTS, before).filter(Exists(shared_by)):
+        erased = list(unread.filter(entity__consents__connection=connection))
+        count.documents += len(erased)
+        if erased and not dry_run:
             with transaction.atomic(using=router.db_for_write(Connection)):
-                names = list(map(subject_of, unread))
-                for document in unread:
+                names = list(map(subject_of, erased))
+                for document in erased:
                     document.delete()
                 _note_erased(connection, _RESOURCE.ENTITY_DOCUMENTS, names)
 
@@ -184,14 +185,14 @@ def _orphans() -> Iterator[str]:
     """Yield the names of sealed files that belong to no row."""
     storage, young = documents.storage(), timezone.now() - _WRITING
     try:
-        names = [
+        names = {
             f"{documents.FOLDER}/{name}" for name in storage.listdir(documents.FOLDER)[1] if name.endswith(".sealed")
-        ]
+        }
     except FileNotFoundError:
         return
-    for start in range(0, len(names), _BATCH):
-        batch = names[start : start + _BATCH]
-        owned: set[str] = set()
-        for model in (VerificationImage, EntityDocument):
-            owned.update(model.objects.filter(storage_name__in=batch).values_list("storage_name", flat=True))
-        yield from (name for name in batch if name not in owned and storage.get_modified_time(name) < young)
+    if not names:
+        return
+    for model in (VerificationImage, EntityDocument):
+        stored = model.objects.exclude(storage_name="").values_list("storage_name", flat=True)
+        names.difference_update(stored.iterator(chunk_size=_BATCH))
+    yield from (name for name in sorted(names) if storage.get_modified_time(name) < young)

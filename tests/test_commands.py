@@ -300,6 +300,16 @@ def test_prune_removes_files_that_belong_to_no_row_unless_they_may_just_be_being
     )
 
 
+def test_prune_with_nothing_to_erase_costs_few_queries_whoever_is_there(media, django_assert_max_num_queries):
+    for number in range(30):
+        state = {"state": "reauthorize", "state_cause": "invalid_grant"} if number % 2 else {}
+        connection = factories.connection(state_changed_at=timezone.now() - LONG_AGO, **state)
+        verification = factories.id_verification(connection, pictures=("face",)) if not number % 2 else None
+        assert verification is None or verification.images.get().storage_name
+    with django_assert_max_num_queries(20):
+        assert counts(command("eprospera_prune")[0]) == [0] * 6
+
+
 def test_prune_works_before_there_is_any_file(settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path / "nothing-yet"
 
