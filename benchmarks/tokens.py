@@ -1,6 +1,6 @@
-"""Figures of token renewal, on PostgreSQL against a sandbox: a herd of processes, SIGKILL, rollbacks, wrong clocks.
+"""Figures of tokens, on PostgreSQL against a sandbox: a herd of processes, SIGKILL, rollbacks, wrong clocks, ends in a sync.
 
-    DATABASE_URL=postgres://postgres@127.0.0.1/bench python -m benchmarks.tokens [herd] [kill] [aim] [rollback] [clock]
+    DATABASE_URL=postgres://postgres@127.0.0.1/bench python -m benchmarks.tokens [herd] [kill] [aim] [rollback] [clock] [end]
 
 The database is emptied. Everything is counted at the sandbox and in the database; nothing is taken from the code's word.
 """
@@ -54,6 +54,7 @@ from tests.sandbox_process import (
     WULANDARI,
     SandboxProcess,
 )  # fmt: skip
+from tests.tokens.test_ending import ENDS, OF_A_PERSON, end_during_sync
 
 SCOPE = "offline_access eprospera:person.residency.read"
 
@@ -253,7 +254,10 @@ def rollback(sandbox, requests=1000):
 
 
 PEOPLE = (LUCIA, SAMUEL, MIRJAM, OTTO, NADIA, TEO, ANA, JOSE, WULANDARI, LARS)
-OFFSETS = {"-1 day": -86_400, "-2 h": -7_200, "-90 s": -90, "+90 s": 90, "+1 h": 3_600, "+2 h": 7_200, "+1 day": 86_400}
+OFFSETS = {
+    "-1 day": -86_400, "-2 h": -7_200, "-1 h": -3_600, "-90 s": -90,
+    "+90 s": 90, "+1 h": 3_600, "+2 h": 7_200, "+1 day": 86_400,
+}  # fmt: skip
 
 
 def clock(sandbox, rounds=10):
@@ -277,6 +281,20 @@ def clock(sandbox, rounds=10):
         print(f"clock {name:>6}: {asked} refreshes, grants ended {ended} (goal 0)")
 
 
+def end(sandbox, times=200):
+    """Connections that end, or whose users are deleted, while two syncs of them run."""
+    sandbox.control("reset")
+    for name, ends in ENDS.items():
+        failed, left = Counter(), 0
+        for _ in range(times):
+            try:
+                end_during_sync(sandbox, ends, random.uniform(0.0, 0.4))
+            except Exception as error:  # noqa: BLE001 - each is counted
+                failed[type(error).__name__] += 1
+            left += any(model.objects.exists() for model in (*OF_A_PERSON, PendingRevocation))
+        print(f"end: {name} during a sync, {times} times: failed {dict(failed) or 0}, left something {left} (goal 0)")
+
+
 def main():
     if database.vendor != "postgresql":
         sys.exit("Set DATABASE_URL to a PostgreSQL database that may be emptied.")
@@ -284,13 +302,13 @@ def main():
 
     logging.disable(logging.CRITICAL)
     call_command("migrate", verbosity=0)
-    chosen = sys.argv[1:] or ["herd", "kill", "aim", "rollback", "clock"]
+    chosen = sys.argv[1:] or ["herd", "kill", "aim", "rollback", "clock", "end"]
     with SandboxProcess() as sandbox:
         settings.EPROSPERA_BASE_URL = sandbox.url
         settings.SOCIAL_AUTH_EPROSPERA_KEY = sandbox.client_id
         settings.SOCIAL_AUTH_EPROSPERA_SECRET = sandbox.client_secret
         for name in chosen:
-            {"herd": herd, "kill": kill, "aim": aim, "rollback": rollback, "clock": clock}[name](sandbox)
+            {"herd": herd, "kill": kill, "aim": aim, "rollback": rollback, "clock": clock, "end": end}[name](sandbox)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from tests.tokens.conftest import REFRESH, TOKEN, make_due, works
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OFFSETS = {"-1 day": -86_400, "-2 h": -7_200, "-90 s": -90, "+90 s": 90, "+1 h": 3_600, "+2 h": 7_200, "+1 day": 86_400}
+OFFSETS = {
+    "-1 day": -86_400, "-2 h": -7_200, "-1 h": -3_600, "-90 s": -90,
+    "+90 s": 90, "+1 h": 3_600, "+2 h": 7_200, "+1 day": 86_400,
+}  # fmt: skip
 every_clock = pytest.mark.parametrize("clock", OFFSETS.values(), ids=OFFSETS)
 slow_and_fast = pytest.mark.parametrize("clock", [-86_400, 7_200], ids=["-1 day", "+2 h"])
 
