@@ -37,10 +37,15 @@ def has_too_many(connection: Connection) -> bool:
 
 
 def revoke_all_replaced(limit: int = 100, *, seconds: float | None = None) -> int:
-    """Do what `revoke_replaced` does for up to `limit` connections. Returns how many tokens are revoked or over."""
+    """Do what `revoke_replaced` does for up to `limit` connections, all in `seconds`. Returns the same for all of them."""
     end = time.monotonic() + (conf.EPROSPERA_DEADLINE if seconds is None else seconds)
     too_many = _held().values("sub").annotate(number=Count("pk")).filter(number__gt=conf.EPROSPERA_REPLACED_GRANTS)
-    return sum(_revoke(sub, end) for sub in list(too_many.order_by("sub").values_list("sub", flat=True)[:limit]))
+    done = 0
+    for sub in list(too_many.order_by("sub").values_list("sub", flat=True)[:limit]):
+        if time.monotonic() >= end:
+            break
+        done += _revoke(sub, end)
+    return done
 
 
 def revoke_replaced(connection: Connection, *, seconds: float | None = None) -> int:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_eprospera.errors import GrantGone
 from django_eprospera.models import Connection, PendingRevocation
 from django_eprospera.tokens import access_token, disconnect, remaining, revoke_pending
-from django_eprospera.tokens.replaced import revoke_replaced
+from django_eprospera.tokens.replaced import revoke_all_replaced, revoke_replaced
 from django_eprospera.tokens.revocation import Remaining
 from tests.sandbox_process import OTTO
 from tests.sign_in.refusal import logged
@@ -126,6 +126,8 @@ def test_nothing_is_asked_after_the_time_that_a_call_has(sign_in, sandbox, setti
     settings.EPROSPERA_REPLACED_GRANTS = 1000
     sign_in(6)
     settings.EPROSPERA_REPLACED_GRANTS = 3
+    assert revoke_all_replaced(seconds=0) == 0
+    assert remaining() == Remaining(due=0, later=0, held=5, foreign=0)
     assert revoke_replaced(Connection.objects.get(), seconds=0) == 0
     assert alive(sandbox) == 6
     assert remaining() == Remaining(due=2, later=0, held=3, foreign=0)
