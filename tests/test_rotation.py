@@ -14,10 +14,10 @@ from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from django_eprospera import documents
+from django_eprospera import audit, documents
 from django_eprospera.crypto import Keyring, key_id_of
 from django_eprospera.keys import keyring
-from django_eprospera.models import Connection, LegalEntity, NaturalPerson, VerificationImage
+from django_eprospera.models import AuditEntry, Connection, LegalEntity, NaturalPerson, VerificationImage
 from django_eprospera.rotation import Progress, census, count_outdated, rotate_rows, tables
 from tests import factories
 from tests.notebook.models import Cover, Notebook, Page
@@ -347,6 +347,16 @@ def test_a_file_that_a_sync_replaces_under_an_older_key_meanwhile_is_rotated_too
     rotate()  # the sync saved columns under the older key too
     settings.FIELD_ENCRYPTION_KEY = NEW
     assert_pictures_open(verification)
+
+
+def test_the_anchor_that_a_process_left_under_the_old_key_is_not_needed_afterwards(settings):
+    person = factories.natural_person(factories.connection())
+    audit.record(AuditEntry.Action.STORED, person, rows=[person])
+    settings.FIELD_ENCRYPTION_KEY = [NEW, OLD]
+    said, _ = worker(settings=settings).communicate(timeout=120)
+    assert "Renewed digests of the audit chain: 1." in said
+    settings.FIELD_ENCRYPTION_KEY = NEW
+    assert audit.verify().problems == ()
 
 
 # SIGKILL

@@ -95,10 +95,12 @@ def keys_in_use() -> Counter[str]:
 def renew(batch_size: int = 500) -> int:
     """Add entries with digests under the newest key for rows whose digest is under an older one. Return the number of rows.
 
-    A row that does not agree with its digest is left alone, so that `verify` goes on reporting it. Raises AuditError if the
-    chain itself is not valid.
+    A row that does not agree with its digest is left alone, so that `verify` goes on reporting it. Anchors that a newer one
+    replaces are removed, because they may be signed under an older key. Raises AuditError if the chain itself is not valid,
+    and what the storage raises.
     """
-    chain = _Chain()
+    anchors = list(anchor.stored())
+    chain = _Chain(wanted={each.position for each in anchors})
     chain.read()
     if problem := next(chain.problems(), ""):
         raise AuditError(f"The digests of the audit chain were not renewed: {problem}.")
@@ -114,6 +116,9 @@ def renew(batch_size: int = 500) -> int:
             renewed += len(unchanged)
     if not renewed and chain.newest_key not in ("", current):
         record(AuditEntry.Action.STORED, "django_eprospera.auditentry:")
+    if not any(_anchors(chain, anchors)):
+        newest = max(anchor.stored(), key=lambda each: each.position, default=None)
+        anchor.remove(each for each in anchors if newest is not None and each.name != newest.name)
     return renewed
 
 
