@@ -1,6 +1,7 @@
 """A second process for tests: waits for a line on standard input, then works, and prints what became of it.
 
-`ask PK [PK …]` asks for an access token of each connection, `sync PK [PK …]` syncs each,
+`ask PK [PK …]` asks for an access token of each connection (`ask-in-transaction`, `ask-in-snapshot`: on PostgreSQL, in an
+open transaction, READ COMMITTED or REPEATABLE READ), `sync PK [PK …]` syncs each,
 `audit SUBJECT [SUBJECT …]` adds audit entries, `manage COMMAND [ARGUMENT …]` runs a
 command. The environment says against which provider (WORKER_PROVIDER, WORKER_CLIENT, WORKER_SECRET), under which settings
 (WORKER_SETTINGS, a JSON object), and by how many seconds the process's clock is wrong (WORKER_CLOCK).
@@ -26,6 +27,19 @@ def ask(pk):
         return access_token(Connection.objects.get(pk=pk))
     except EprosperaError as error:
         return type(error).__name__
+
+
+def ask_in_transaction(pk, isolation="READ COMMITTED"):
+    from django.db import connection, transaction
+
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        return ask(pk)
+
+
+def ask_in_snapshot(pk):
+    return ask_in_transaction(pk, "REPEATABLE READ")
 
 
 def sync(pk):
@@ -73,8 +87,11 @@ def work():
     if kind == "manage":
         call_command(*arguments)
         return
+    known = {
+        "ask": ask, "ask-in-transaction": ask_in_transaction, "ask-in-snapshot": ask_in_snapshot, "sync": sync, "audit": audit,
+    }  # fmt: skip
     for pk in arguments:
-        print(pk, {"ask": ask, "sync": sync, "audit": audit}[kind](pk), flush=True)
+        print(pk, known[kind](pk), flush=True)
 
 
 def main():

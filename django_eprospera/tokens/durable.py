@@ -1,13 +1,14 @@
 """Writes that stay committed although the caller's transaction may roll back.
 
-Outside a transaction, the work runs directly. Inside one, it runs in a thread with a database connection of its own. SQLite has
-one writer, so the second connection would wait for the first forever: the work is refused instead. The transaction that
-`TestCase` wraps a test in does not count, because no other connection could see its rows.
+Outside a transaction, the work runs directly. Inside one, it runs in a thread with a database connection of its own, which is
+closed while the work sleeps. SQLite has one writer, so the second connection would wait for the first forever: the work is
+refused instead. The transaction that `TestCase` wraps a test in does not count, because no other connection could see its rows.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -19,12 +20,13 @@ from django_eprospera.errors import RefreshRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["in_transaction", "run", "short_lock_wait"]
+__all__ = ["in_transaction", "run", "short_lock_wait", "sleep"]
 
 T = TypeVar("T")
 
 # How long a statement waits for a locked row, in milliseconds.
 _LOCK_WAIT = 2_000
+_thread = threading.local()
 
 
 def in_transaction(alias: str) -> bool:
@@ -49,6 +51,13 @@ def run(alias: str, work: Callable[[], T]) -> T:
     return _in_thread(work)
 
 
+def sleep(seconds: float) -> None:
+    """Sleep. Inside `run`, a second database connection is closed meanwhile; the next query opens another."""
+    if getattr(_thread, "is_ours", False):
+        connections.close_all()
+    time.sleep(seconds)
+
+
 @contextmanager
 def short_lock_wait(alias: str) -> Iterator[None]:
     """Transaction in which no statement waits longer than two seconds for a row lock: it raises OperationalError then."""
@@ -63,6 +72,7 @@ def _in_thread(work: Callable[[], T]) -> T:
     outcome: Future[T] = Future()
 
     def target() -> None:
+        _thread.is_ours = True
         try:
             outcome.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread

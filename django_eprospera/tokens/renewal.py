@@ -108,7 +108,7 @@ def renew(alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool 
                 f"Connection {pk} is being refreshed by somebody else, who did not finish in time. Try again shortly."
             )
         else:
-            time.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads the waiting, keeps no secret
+            durable.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads the waiting, keeps no secret
             pause = min(pause * 1.6, 1.0)
         row = lease.load(alias, pk)
 

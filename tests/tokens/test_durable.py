@@ -5,11 +5,12 @@ import threading
 import pytest
 from django.db import connection as database
 from django.db import transaction
+from django.utils import timezone
 
 from django_eprospera.errors import GrantGone, RefreshRefused
 from django_eprospera.models import Connection
 from django_eprospera.tokens import access_token
-from tests.tokens.conftest import works
+from tests.tokens.conftest import REFRESH, TOKEN, works
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,7 +69,30 @@ def test_the_second_database_connection_is_closed_again(connect, rolled_back):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("eprospera")]
 
 
-def backends():
+@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite refuses before it opens a second connection.")
+@pytest.mark.parametrize("work", ["ask-in-transaction", "ask-in-snapshot"])
+def test_while_it_waits_for_another_process_it_holds_no_second_database_connection(
+    provider, connect, child, monkeypatch, work
+):
+    connection = connect()
+    provider.fault(TOKEN, form=REFRESH, delay=5, status=503, times=1)
+    holder = child("ask", connection.pk, EPROSPERA_REFRESH_LEASE=600)
+    while Connection.objects.get().lease_holder is None:
+        assert holder.poll() is None
+    holder.kill()  # its lease goes on
+    monkeypatch.setenv("PGAPPNAME", "waiter")
+    waiter = child(work, connection.pk)
+    for expected in (2, 1, 2, 1, 2, 1):
+        while backends("waiter") != expected:
+            assert waiter.poll() is None, f"it ended before it held {expected} connections"
+    Connection.objects.update(lease_until=timezone.now())
+    assert works(provider, waiter.communicate()[0].split()[-1])
+
+
+def backends(name=""):
     with database.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s",
+            [name or "%"],
+        )
         return cursor.fetchone()[0]
