@@ -26,7 +26,9 @@ from tests.sandbox_process import SandboxProcess
 # The browser files stand together, so that few of the processes start a demo.
 LONGEST_FIRST = (
     "tests/leaks/", "tests/browser/test_accessibility.py", "tests/browser/test_journey.py", "tests/browser/",
-    "tests/test_other_users.py", "tests/sandbox/test_command.py", "tests/tokens/test_clock.py", "tests/test_example_",
+    "tests/sandbox/test_command.py", "tests/test_other_users.py", "tests/tokens/test_renewal.py",
+    "tests/test_example_site.py", "tests/test_tampering.py", "tests/tokens/test_clock.py", "tests/test_readme.py",
+    "tests/test_rotation.py", "tests/test_example_project.py",
 )  # fmt: skip
 
 

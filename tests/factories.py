@@ -3,6 +3,7 @@
 import itertools
 import uuid
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from io import BytesIO
 
 from django.contrib.auth import get_user_model
@@ -195,6 +196,7 @@ def synced(connection_, at=None, **errors):
     Connection.objects.filter(pk=connection_.pk).update(next_sync_at=planned)
 
 
+@cache
 def png(text="picture", size=(320, 200), format_="PNG"):
     """The bytes of a real picture that says `text`."""
     image = Image.new("RGB", size, "#dfe8ee")
