@@ -141,7 +141,7 @@ def kill(sandbox, kills=2000):
     """Children refresh one connection after the other and are killed at random instants after their first answer."""
 
     def at_random(arrived):
-        wait_for_arrival(arrived)
+        wait_for_arrival(arrived, pause=0.001)
         time.sleep(random.uniform(0.0, 0.1))
 
     print(f"kill: {kills} SIGKILLs at random instants")
@@ -161,10 +161,11 @@ def aim(sandbox, kills=500):
     report_kills(sandbox, kills, after_arrival)
 
 
-def wait_for_arrival(arrived):
-    end = time.monotonic() + 1
+def wait_for_arrival(arrived, pause=0.0):
+    end = time.monotonic() + 5
     while not any(arrived[:4]) and time.monotonic() < end:
-        pass
+        if pause:
+            time.sleep(pause)
 
 
 def report_kills(sandbox, kills, wait, connections=1000):

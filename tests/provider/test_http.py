@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -175,6 +176,33 @@ class TestKeep:
         with pytest.raises(MalformedAnswer) as caught:
             parse("POST", "/x", response(200, {"a": SECRET})[:size]).json()
         assert_tells_nothing(caught.value)
+
+    def test_an_interruption_after_the_arrival_tells_nothing(self):
+        class Interrupted(BaseException):
+            pass
+
+        def interrupt(*_):
+            raise Interrupted
+
+        def never_ends(talk):
+            talk.request()
+            talk.send(b'HTTP/1.1 200 OK\r\n\r\n{"a": "' + SECRET.encode() + b'"}')
+            talk.wait()
+
+        kept = []
+
+        def keep(raw):
+            kept.append(raw)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with Peer(never_ends) as peer, pytest.raises(Interrupted) as caught:
+                ask(peer, "POST", keep=keep)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert_tells_nothing(caught.value)
+        assert parse("POST", "/x", kept[-1]).json() == {"a": SECRET}
 
 
 class TestDeadline:
