@@ -217,7 +217,7 @@ def arriving(size=4 * 1024 * 1024):
 
     def recv_into(self, buffer, *more):
         read = real(self, buffer, *more)
-        if b'"refresh_token"' in (piece := bytes(buffer[:read])):
+        if b'"refresh_token":' in (piece := bytes(buffer[:read])):
             start = int.from_bytes(memory[:4]) or 4
             memory[start : start + read] = piece
             memory[:4] = (start + read).to_bytes(4)
