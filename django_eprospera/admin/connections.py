@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
-from django.db.models import Max, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
     from django.utils.safestring import SafeString
 
 __all__: list[str] = []
@@ -34,24 +34,46 @@ __all__: list[str] = []
 logger = logging.getLogger(__name__)
 
 _ACTIONS = {"sync_now": _("Sync now"), "disconnect": _("Disconnect…")}
+_SYNC_ERROR = "sync_error"
 _RELATED = ("natural_person", "residency", "id_verification")
 
 
-class CauseFilter(admin.ChoicesFieldListFilter):
-    """Filter by cause, with a name for connections that have none."""
+class StateFilter(admin.SimpleListFilter):
+    """Filter by state, by cause, or by an error after the last sync: one of them, each of which has an index."""
 
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        """Yield the causes."""
-        for choice in super().choices(changelist):
-            yield {**choice, "display": choice["display"] or _("none")}
+    title = _("state")
+    parameter_name = "show"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002
+        """Return states, causes, and the error."""
+        causes = [(f"state_cause:{value}", label) for value, label in Connection.Cause.choices if value]
+        states = [(f"state:{value}", label) for value, label in Connection.State.choices]
+        return [*states, *causes, (_SYNC_ERROR, _("error after the last sync"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Connection]) -> QuerySet[Connection]:  # noqa: ARG002
+        """Filter by the choice."""
+        column, _colon, value = (self.value() or "").partition(":")
+        if column == _SYNC_ERROR:
+            return queryset.exclude(sync_error="")
+        return queryset.filter(**{column: value}) if column in ("state", "state_cause") else queryset
 
 
 @admin.register(Connection)
 class ConnectionAdmin(FactsAdmin):
     """Connections. Sync needs the permission to change a connection, and disconnect the permission to delete it."""
 
-    list_display = ("user", "subject", "standing", "access_until", "refresh_until", "last_sync", "sync_error")
-    list_filter = ("state", ("state_cause", CauseFilter), ("sync_error", admin.EmptyFieldListFilter))
+    list_display = (
+        "user",
+        "subject",
+        "standing",
+        "signed_in_at",
+        "access_until",
+        "refresh_until",
+        "last_sync",
+        "sync_error",
+    )
+    list_filter = (StateFilter,)
+    sortable_by = ("signed_in_at",)
     list_select_related = ("user",)
     ordering: ClassVar[Any] = ("-signed_in_at",)
     actions = tuple(_ACTIONS)
@@ -63,16 +85,16 @@ class ConnectionAdmin(FactsAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
-        """Add the time of the last good answer."""
+        """Prefetch the freshness of the facts."""
         rows: QuerySet[Connection] = super().get_queryset(request)
-        return rows.annotate(last_synced=Max("resources__synced_at"))
+        return rows.prefetch_related("resources")
 
     @admin.display(description=_("subject"))
     def subject(self, obj: Connection) -> str:
         """Return the end of the opaque ID: enough to compare, but not to copy."""
         return f"{MASK}{obj.sub[-4:]}" if len(obj.sub) > 8 else MASK
 
-    @admin.display(description=_("state"), ordering="state")
+    @admin.display(description=_("state"))
     def standing(self, obj: Connection) -> SafeString:
         """Return the state, with its cause if the person has to sign in again."""
         if not is_current(obj):
@@ -83,20 +105,20 @@ class ConnectionAdmin(FactsAdmin):
         badge = '<span class="eprospera-badge {}">{}</span> <span class="quiet">{}</span>'
         return format_html(badge, obj.state, obj.get_state_display(), cause)
 
-    @admin.display(description=_("access until"), ordering="access_token_expires_at")
+    @admin.display(description=_("access until"))
     def access_until(self, obj: Connection) -> str:
         """Return when the access token expires."""
         return short(obj.access_token_expires_at)
 
-    @admin.display(description=_("refresh until"), ordering="refresh_token_expires_at")
+    @admin.display(description=_("refresh until"))
     def refresh_until(self, obj: Connection) -> str:
         """Return when the refresh token expires."""
         return short(obj.refresh_token_expires_at)
 
-    @admin.display(description=_("last good answer"), ordering="last_synced")
-    def last_sync(self, obj: Any) -> str:
+    @admin.display(description=_("last good answer"))
+    def last_sync(self, obj: Connection) -> str:
         """Return the time of the newest good answer of the provider."""
-        return short(obj.last_synced)
+        return short(max((state.synced_at for state in obj.resources.all() if state.synced_at), default=None))
 
     def has_sync_permission(self, request: HttpRequest) -> bool:
         """Whether the user may request a sync."""
@@ -178,7 +200,4 @@ class PendingRevocationAdmin(ReadOnlyAdmin):
     fields = list_display
     readonly_fields = list_display
     ordering: ClassVar[Any] = ("created_at",)
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Add how many tokens are due, tried again later and held."""
-        return super().changelist_view(request, {"subtitle": tokens.remaining(), **(extra_context or {})})
+    sortable_by = ("created_at",)

@@ -26,7 +26,7 @@ class ConnectionFactsAdmin(FactsAdmin):
     """Facts that belong to one connection."""
 
     list_select_related = ("connection__user",)
-    ordering: ClassVar[Any] = ("connection__user__pk",)
+    ordering: ClassVar[Any] = ("connection_id",)
 
     def page_title(self, obj: Any) -> str:
         """Return the kind of facts and the user."""
@@ -36,7 +36,7 @@ class ConnectionFactsAdmin(FactsAdmin):
         """Whether the connection is of the provider and the client that the settings name now."""
         return is_current(obj.connection)
 
-    @admin.display(description=_("user"), ordering="connection__user__pk")
+    @admin.display(description=_("user"))
     def user(self, obj: Any) -> str:
         """Return the user's name."""
         return str(obj.connection.user)

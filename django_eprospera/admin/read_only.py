@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.cache import add_never_cache_headers
@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from django_eprospera import audit
+from django_eprospera.admin.pages import KeyedChangeList
 from django_eprospera.admin.rows import Section, rows, sealed_names
 from django_eprospera.fields import BlindIndexField
 from django_eprospera.models import AuditEntry
@@ -53,6 +54,9 @@ class ReadOnlyAdmin(Admin):
 
     actions: Any = None
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    # The columns of the list that have an index; KeyedChangeList says which.
+    sortable_by: ClassVar[Any] = ()
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_eprospera/review.css",)}
@@ -64,6 +68,15 @@ class ReadOnlyAdmin(Admin):
         for pattern in patterns:
             pattern.callback = _private(pattern.callback)
         return patterns
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[KeyedChangeList]:  # noqa: ARG002 - Django's signature
+        """Return the list that pages by key."""
+        return KeyedChangeList
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
+        """Redirect to the row. Django's log has no index for it; audit entries and decisions are the history."""
+        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
+        return HttpResponseRedirect(reverse(name, args=[object_id]))
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Whether a URL may filter by `lookup`: never by a blind index, which only the audited search uses."""

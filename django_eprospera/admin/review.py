@@ -23,7 +23,7 @@ from django_eprospera import audit, kyc
 from django_eprospera.admin import files
 from django_eprospera.admin.read_only import ReadOnlyAdmin, may_see_personal_data
 from django_eprospera.admin.review_page import context_of, viewed_fields
-from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, next_in_queue
+from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, is_queue, next_in_queue, queue_length
 from django_eprospera.admin.rows import short
 from django_eprospera.errors import DecisionRefused
 from django_eprospera.kyc.affiliations import is_own_review
@@ -78,7 +78,7 @@ class ReviewAdmin(ReadOnlyAdmin):
     list_display_links = ("subject_line",)
     list_filter = (StatusFilter, "subject_kind")
     list_select_related = ("user", "entity")
-    ordering: ClassVar[Any] = ("queued_at", "opened_at")
+    ordering: ClassVar[Any] = ("queued_at",)
     change_list_template = "admin/django_eprospera/review/queue.html"
 
     def get_urls(self) -> list[URLPattern]:
@@ -94,6 +94,14 @@ class ReviewAdmin(ReadOnlyAdmin):
 
     # The queue
 
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Return the time in the queue, or of the opening if reviews are listed that are not in the queue."""
+        return ("queued_at",) if is_queue(request) else ("opened_at",)
+
+    def get_sortable_by(self, request: HttpRequest) -> tuple[str, ...]:
+        """Return the column that the queue may be sorted by."""
+        return ("waiting_for",) if is_queue(request) else ()
+
     @admin.display(description=gettext_lazy("subject"))
     def subject_line(self, obj: Review) -> str:
         """Return kind and user, or kind and ID. The list shows no personal data."""
@@ -103,7 +111,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             name = obj.subject.rpartition(":")[2][:8]
         return f"{capfirst(obj.get_subject_kind_display())}: {name}"
 
-    @admin.display(description=gettext_lazy("status"), ordering="status")
+    @admin.display(description=gettext_lazy("status"))
     def standing(self, obj: Review) -> SafeString:
         """Return the status."""
         return format_html('<span class="eprospera-badge {}">{}</span>', obj.status, obj.get_status_display())
@@ -113,7 +121,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         """Return how long the review has been in the queue."""
         return timesince(obj.queued_at) if obj.queued_at else "–"
 
-    @admin.display(description=gettext_lazy("decided"), ordering="decided_at")
+    @admin.display(description=gettext_lazy("decided"))
     def decided(self, obj: Review) -> str:
         """Return the time of the last decision."""
         return short(obj.decided_at)
@@ -140,7 +148,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request) or not may_see_personal_data(request):
             raise PermissionDenied
         form = FindForm(request.POST)
-        found = list(find(form.cleaned_data["sought"])[: _MOST_FOUND + 1]) if form.is_valid() else []
+        found = find(form.cleaned_data["sought"], _MOST_FOUND + 1) if form.is_valid() else []
         audit.record(
             AuditEntry.Action.SEARCHED, "django_eprospera.review:", actor=request.user, detail={"found": len(found)}
         )
@@ -228,7 +236,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             "own": own,
             "may_decide": may_decide(request.user) and not own and bool(outcomes_for(review)),
             "next_review": next_in_queue(request.user, review),
-            "queue_length": Review.objects.filter(status=Review.Status.PENDING).count(),
+            "queue_length": queue_length(),
         }
         response = TemplateResponse(request, "admin/django_eprospera/review/page.html", context)
         add_never_cache_headers(response)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.conf import conf
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
     from django.http import HttpRequest
 
-__all__ = ["FindForm", "StatusFilter", "find", "next_in_queue"]
+__all__ = ["FindForm", "StatusFilter", "find", "is_queue", "next_in_queue", "queue_length"]
 
 _ALL = "all"
+_MOST_COUNTED = 99
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -68,46 +69,72 @@ class FindForm(forms.Form):
     )
 
 
-def find(sought: str) -> QuerySet[Review]:
-    """Return reviews of the person or company with this permit number, or of the user with this e-mail address or name."""
-    people = NaturalPerson.objects.filter(rpn_index=sought).values("connection__user")
-    companies = LegalEntity.objects.filter(rpn_index=sought).values("pk")
-    wanted = Q(user__in=people) | Q(entity__in=companies)
+def is_queue(request: HttpRequest) -> bool:
+    """Whether the list shows what awaits a decision."""
+    return "pk__in" not in request.GET and request.GET.get(StatusFilter.parameter_name) in (None, "")
+
+
+def queue_length() -> str:
+    """Return how many reviews await a decision, as text that ends with "+" if there are more."""
+    waiting = Review.objects.filter(status=Review.Status.PENDING).order_by("queued_at", "pk")
+    number = len(waiting.values_list("pk", flat=True)[: _MOST_COUNTED + 1])
+    return str(number) if number <= _MOST_COUNTED else f"{_MOST_COUNTED}+"
+
+
+def find(sought: str, most: int) -> list[Review]:
+    """Return reviews of the person or company with this permit number, or of the user with this e-mail address or name.
+
+    At most `most`, the oldest of them first. The user name is compared as it is written and in lower case, the e-mail address
+    in any case, for which a large site needs an index (docs/operations.md#large-sites).
+    """
+    people = NaturalPerson.objects.filter(rpn_index=sought).values_list("connection__user", flat=True)
+    companies = LegalEntity.objects.filter(rpn_index=sought).values_list("pk", flat=True)
+    users = set(people[:most])
     if not re.fullmatch(r"[\d\W]+", sought):  # never a permit number in plain text: databases log slow queries
-        wanted |= Q(user__in=_users(sought))
-    return Review.objects.filter(wanted).order_by("opened_at")
+        users |= _users(sought, most)
+    of_users = Review.objects.filter(user__in=users)
+    found = {*of_users[:most], *Review.objects.filter(entity__in=list(companies[:most]))[:most]}
+    return sorted(found, key=lambda review: review.opened_at)[:most]
 
 
-def _users(sought: str) -> QuerySet[Any]:
+def _users(sought: str, most: int) -> set[Any]:
     model: Any = get_user_model()
-    named = Q(**{f"{model.USERNAME_FIELD}__iexact": sought})
+    users = model.objects.values_list("pk", flat=True)
+    found = set(users.filter(**{f"{model.USERNAME_FIELD}__in": {sought, sought.lower()}})[:most])
     if email := model.get_email_field_name():
-        named |= Q(**{f"{email}__iexact": sought})
-    users: QuerySet[Any] = model.objects.filter(named).values("pk")
-    return users
+        found.update(users.filter(**{f"{email}__iexact": sought})[:most])
+    return found
 
 
 def next_in_queue(reviewer: Any, after: Review | None = None) -> Review | None:
     """Return the review that has waited longest and that the reviewer may decide; with `after`, the one behind that review."""
     waiting = Review.objects.filter(status=Review.Status.PENDING).order_by("queued_at", "pk")
-    waiting = waiting.exclude(_of_another_provider())
-    waiting = waiting.exclude(user=reviewer).exclude(subject__in=own_subjects(reviewer).values("subject"))
+    waiting = _without_other_providers(waiting)
+    own = list(own_subjects(reviewer).values_list("subject", flat=True))
+    waiting = waiting.exclude(user=reviewer).exclude(subject__in=own)
     if after is not None and after.queued_at is not None:
         behind = waiting.filter(
-            Q(queued_at__gt=after.queued_at) | Q(queued_at=after.queued_at, pk__gt=after.pk)
+            Q(queued_at__gt=after.queued_at) | Q(pk__gt=after.pk), queued_at__gte=after.queued_at
         ).first()
         if behind is not None:
             return behind
     return waiting.exclude(pk=after.pk).first() if after else waiting.first()
 
 
-def _of_another_provider() -> Q:
-    """Match reviews whose facts come only from connections of another provider or client than the settings name now."""
+def _without_other_providers(reviews: QuerySet[Review]) -> QuerySet[Review]:
+    """Leave out reviews whose facts come only from connections of another provider or client than the settings name now."""
     current = Q(issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id)
     of_user = Connection.objects.filter(user=OuterRef("user"))
     of_entity = Connection.objects.filter(
         entity_consents__entity=OuterRef("entity"), entity_consents__withdrawn_at=None
     )
-    return (Exists(of_user) & ~Exists(of_user.filter(current))) | (
-        Exists(of_entity) & ~Exists(of_entity.filter(current))
+    return (
+        reviews.alias(user_any=_first(of_user), user_now=_first(of_user.filter(current)))
+        .alias(entity_any=_first(of_entity), entity_now=_first(of_entity.filter(current)))
+        .filter(Q(user_any=None) | Q(user_now__isnull=False), Q(entity_any=None) | Q(entity_now__isnull=False))
     )
+
+
+def _first(rows: QuerySet[Connection]) -> Subquery:
+    # Not Exists, which PostgreSQL may answer from a hash of the whole table instead of the index.
+    return Subquery(rows.values("pk")[:1])

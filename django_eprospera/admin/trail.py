@@ -33,6 +33,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     list_display = ("position", "time", "action", "who", "about", "summary")
     list_filter = ("action", ("at", admin.DateFieldListFilter))
+    ordering: ClassVar[Any] = ("-at",)
+    sortable_by = ("time",)
     search_help_text = _("Model and primary key of the subject, or the user who acted.")
     fields = ("position", "at", "action", "who", "subject", "said", "rows", "previous", "digest")
     readonly_fields = fields
@@ -43,8 +45,23 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return rows
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002 - Django's signature
-        """Search by subject, and by the user name of the actor."""
-        return "subject", f"actor__{get_user_model().USERNAME_FIELD}"
+        """Return what is searched, for the page to show the form."""
+        return "subject", "actor"
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002 - Django's signature
+        queryset: QuerySet[AuditEntry],
+        search_term: str,
+    ) -> tuple[QuerySet[AuditEntry], bool]:
+        """Look up the whole subject, which contains a colon, or the whole user name of the actor."""
+        if not search_term:
+            return queryset, False
+        if ":" in search_term:
+            return queryset.filter(subject=search_term), False
+        user: Any = get_user_model()
+        named = user.objects.filter(**{user.USERNAME_FIELD: search_term})
+        return queryset.filter(actor__in=list(named.values_list("pk", flat=True))), False
 
     @admin.display(description=_("time"), ordering="at")
     def time(self, obj: AuditEntry) -> str:
@@ -81,6 +98,8 @@ class DecisionAdmin(FactsAdmin):
 
     list_display = ("decided_at", "outcome", "review", "reviewer")
     list_filter = ("outcome", ("decided_at", admin.DateFieldListFilter))
+    ordering: ClassVar[Any] = ("-decided_at",)
+    sortable_by = ("decided_at",)
     groups: ClassVar[Any] = (
         (_("Decision"), ("outcome", "decided_at", "reviewer", "reviewer_name", "reason", "digest")),
         (_("Evidence"), ("evidence",)),

@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                 ('rows', models.JSONField(default=list, help_text='Names and digests of rows that were written with the entry.', verbose_name='rows')),
                 ('previous', models.CharField(help_text='SHA-256', max_length=64, verbose_name='hash of the entry before')),
                 ('digest', models.CharField(help_text='HMAC of all other columns; begins with its key.', max_length=64, verbose_name='digest')),
-                ('actor', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='actor')),
+                ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='actor')),
             ],
             options={
                 'verbose_name': 'audit entry',
@@ -337,8 +337,84 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('connection', 'resource'), name='eprospera_resource_once'),
         ),
         migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['at', 'position'], name='eprospera_audit_time'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['action', 'at', 'position'], name='eprospera_audit_action'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['subject', 'at', 'position'], name='eprospera_audit_subject'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['actor', 'at', 'position'], name='eprospera_audit_actor'),
+        ),
+        migrations.AddIndex(
+            model_name='connection',
+            index=models.Index(fields=['signed_in_at', 'id'], name='eprospera_connection_list'),
+        ),
+        migrations.AddIndex(
+            model_name='connection',
+            index=models.Index(fields=['state', 'signed_in_at', 'id'], name='eprospera_connection_states'),
+        ),
+        migrations.AddIndex(
+            model_name='connection',
+            index=models.Index(condition=models.Q(('state_cause', ''), _negated=True), fields=['state_cause', 'signed_in_at', 'id'], name='eprospera_connection_causes'),
+        ),
+        migrations.AddIndex(
+            model_name='connection',
+            index=models.Index(condition=models.Q(('sync_error', ''), _negated=True), fields=['signed_in_at', 'id'], name='eprospera_connection_errors'),
+        ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(fields=['decided_at', 'id'], name='eprospera_decision_list'),
+        ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(fields=['outcome', 'decided_at', 'id'], name='eprospera_decision_outcome'),
+        ),
+        migrations.AddIndex(
+            model_name='legalentity',
+            index=models.Index(fields=['updated_at', 'id'], name='eprospera_entity_list'),
+        ),
+        migrations.AddIndex(
+            model_name='legalentity',
+            index=models.Index(fields=['type', 'updated_at', 'id'], name='eprospera_entity_types'),
+        ),
+        migrations.AddIndex(
+            model_name='pendingrevocation',
+            index=models.Index(fields=['created_at', 'id'], name='eprospera_revocation_list'),
+        ),
+        migrations.AddIndex(
+            model_name='pendingrevocation',
+            index=models.Index(fields=['held', 'created_at', 'id'], name='eprospera_revocation_held'),
+        ),
+        migrations.AddIndex(
             model_name='review',
-            index=models.Index(fields=['status', 'queued_at'], name='eprospera_review_queue'),
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['queued_at', 'id'], name='eprospera_review_queue'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['subject_kind', 'queued_at', 'id'], name='eprospera_review_queues'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(fields=['opened_at', 'id'], name='eprospera_review_list'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(fields=['subject_kind', 'opened_at', 'id'], name='eprospera_review_kind'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(fields=['status', 'opened_at', 'id'], name='eprospera_review_status'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(fields=['subject_kind', 'status', 'opened_at', 'id'], name='eprospera_review_both'),
         ),
         migrations.AddConstraint(
             model_name='verificationimage',

@@ -37,6 +37,7 @@ class AuditEntry(models.Model):
         settings.AUTH_USER_MODEL,
         models.DO_NOTHING,
         db_constraint=False,
+        db_index=False,
         null=True,
         verbose_name=_("actor"),
         related_name="+",
@@ -57,6 +58,12 @@ class AuditEntry(models.Model):
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit entries")
         ordering = ["-position"]
+        indexes = [
+            models.Index(fields=["at", "position"], name="eprospera_audit_time"),
+            models.Index(fields=["action", "at", "position"], name="eprospera_audit_action"),
+            models.Index(fields=["subject", "at", "position"], name="eprospera_audit_subject"),
+            models.Index(fields=["actor", "at", "position"], name="eprospera_audit_actor"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.position}: {self.get_action_display()}"

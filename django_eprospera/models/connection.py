@@ -96,6 +96,16 @@ class Connection(SealedModel):
                 name="eprospera_connection_due",
             ),
             models.Index(fields=["access_token_expires_at"], name="eprospera_connection_expiry"),
+            models.Index(fields=["signed_in_at", "id"], name="eprospera_connection_list"),
+            models.Index(fields=["state", "signed_in_at", "id"], name="eprospera_connection_states"),
+            models.Index(
+                fields=["state_cause", "signed_in_at", "id"],
+                condition=~models.Q(state_cause=""),
+                name="eprospera_connection_causes",
+            ),
+            models.Index(
+                fields=["signed_in_at", "id"], condition=~models.Q(sync_error=""), name="eprospera_connection_errors"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -142,6 +152,8 @@ class PendingRevocation(SealedModel):
         indexes = [
             models.Index(fields=["held", "not_before"], name="eprospera_revocation_due"),
             models.Index(fields=["issuer", "sub"], name="eprospera_revocation_subject"),
+            models.Index(fields=["created_at", "id"], name="eprospera_revocation_list"),
+            models.Index(fields=["held", "created_at", "id"], name="eprospera_revocation_held"),
         ]
 
     def __str__(self) -> str:

@@ -66,6 +66,10 @@ class LegalEntity(FactsModel):
         verbose_name = _("legal entity")
         verbose_name_plural = _("legal entities")
         constraints = [models.UniqueConstraint(fields=["issuer", "entity_id"], name="eprospera_entity_once")]
+        indexes = [
+            models.Index(fields=["updated_at", "id"], name="eprospera_entity_list"),
+            models.Index(fields=["type", "updated_at", "id"], name="eprospera_entity_types"),
+        ]
 
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.entity_id}"

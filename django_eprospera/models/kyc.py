@@ -72,7 +72,20 @@ class Review(models.Model):
             ("view_personal_data", _("Can see unmasked personal data")),
             ("decide_review", _("Can decide reviews")),
         ]
-        indexes = [models.Index(fields=["status", "queued_at"], name="eprospera_review_queue")]
+        indexes = [
+            models.Index(
+                fields=["queued_at", "id"], condition=models.Q(status="pending"), name="eprospera_review_queue"
+            ),
+            models.Index(
+                fields=["subject_kind", "queued_at", "id"],
+                condition=models.Q(status="pending"),
+                name="eprospera_review_queues",
+            ),
+            models.Index(fields=["opened_at", "id"], name="eprospera_review_list"),
+            models.Index(fields=["subject_kind", "opened_at", "id"], name="eprospera_review_kind"),
+            models.Index(fields=["status", "opened_at", "id"], name="eprospera_review_status"),
+            models.Index(fields=["subject_kind", "status", "opened_at", "id"], name="eprospera_review_both"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_subject_kind_display()} {str(self.pk)[:8]}"
@@ -135,6 +148,10 @@ class Decision(SealedModel):
         verbose_name = _("decision")
         verbose_name_plural = _("decisions")
         ordering = ["-decided_at"]
+        indexes = [
+            models.Index(fields=["decided_at", "id"], name="eprospera_decision_list"),
+            models.Index(fields=["outcome", "decided_at", "id"], name="eprospera_decision_outcome"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_outcome_display()} {self.decided_at:%Y-%m-%d %H:%M}"

@@ -57,7 +57,7 @@ def test_it_fails_the_command_shows_in_the_admin_and_is_forgotten_once_it_works(
     for page in pages(admin, connection):
         assert "receiver_of_a_site: RuntimeError" in page
         assert "Canary" not in page
-    listed = admin.get(reverse("admin:django_eprospera_connection_changelist"), {"sync_error__isempty": "0"})
+    listed = admin.get(reverse("admin:django_eprospera_connection_changelist"), {"show": "sync_error"})
     assert [row.pk for row in listed.context["cl"].result_list] == [connection.pk]
 
     broken()
