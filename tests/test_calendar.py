@@ -7,7 +7,7 @@ import time_machine
 from django.core.management import call_command
 from django.db import connection as database
 
-from django_eprospera import kyc
+from django_eprospera import audit, kyc
 from django_eprospera.models import Review
 from tests import factories
 
@@ -86,3 +86,14 @@ def test_what_is_due_is_found_by_its_index(connection, django_assert_num_queries
     assert "evaluate_at" in plan, plan
     assert "Sort" not in plan, plan
     assert "TEMP" not in plan, plan
+
+
+def test_a_review_whose_facts_were_erased_is_left_as_it_is(connection):
+    with time_machine.travel(TODAY, tick=False):
+        connection.delete()
+    checks = outcomes()
+    with time_machine.travel(TODAY + timedelta(days=40), tick=False):
+        assert kyc.evaluate_due() == 1
+        assert kyc.evaluate_due() == 0
+    assert outcomes() == checks
+    assert not any("review" in problem for problem in audit.verify().problems)

@@ -35,7 +35,8 @@ COVERED: Final[dict[type[Model], tuple[str, ...]]] = {
     EntityDocument: ("entity_id", "document_id", "name", "slug"),
     EntityConsent: ("connection_id", "entity_id", "shared_at", "withdrawn_at"),
     Review: (
-        "subject_kind", "subject", "status", "checks", "checks_version", "opened_at", "queued_at", "decided_at",
+        "subject_kind", "subject", "status", "checks", "checks_version", "evaluate_at", "opened_at", "queued_at",
+        "decided_at",
     ),
     Decision: (
         "review_id", "outcome", "reviewer_id", "reviewer_name", "reason", "evidence", "digest", "decided_at",

@@ -88,9 +88,18 @@ def evaluate_due(limit: int = 1000) -> int:
             evaluate_entity(facts.entity)
         elif isinstance(facts, PersonFacts):
             _evaluate_person(facts.connection)
-        else:  # the facts were erased
-            Review.objects.filter(pk=review.pk).update(evaluate_at=None)
+        else:
+            _forget_calendar(review)
     return len(reviews)
+
+
+def _forget_calendar(review: Review) -> None:
+    """Leave a review whose facts were erased as it is."""
+    alias = router.db_for_write(Review)
+    with transaction.atomic(using=alias):
+        if Review.objects.using(alias).filter(pk=review.pk, evaluate_at=review.evaluate_at).update(evaluate_at=None):
+            review.refresh_from_db()
+            audit.record(AuditEntry.Action.STORED, review, rows=[review])
 
 
 def status_for(user: AbstractBaseUser | AnonymousUser) -> Review | None:
