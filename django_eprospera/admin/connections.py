@@ -201,3 +201,7 @@ class PendingRevocationAdmin(ReadOnlyAdmin):
     readonly_fields = list_display
     ordering: ClassVar[Any] = ("created_at",)
     sortable_by = ("created_at",)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Add how many tokens are due, tried again later and held."""
+        return super().changelist_view(request, {"subtitle": tokens.remaining(), **(extra_context or {})})

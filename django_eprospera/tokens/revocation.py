@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.db import router, transaction
-from django.db.models import Count, Q
+from django.db.models import Case, Q, Value, When
 from django.utils.translation import gettext as _
 
 from django_eprospera.conf import conf
@@ -34,6 +35,8 @@ logger = logging.getLogger("django_eprospera.tokens")
 _FIRST_PAUSE: Final = timedelta(minutes=1)
 _LONGEST_PAUSE: Final = timedelta(hours=12)
 _SHORTEST: Final = 0.1
+# Of each kind of rows, so many are counted exactly.
+_COUNTED: Final = 1_000
 
 
 def queue_revocation(connection: Connection) -> None:
@@ -96,19 +99,21 @@ class Remaining:
 
     def __str__(self) -> str:
         return _(
-            "Not revoked yet: %(due)d due now, %(later)d tried again later, %(held)d held until their connection ends, "
-            "%(foreign)d of another provider or client."
-        ) % asdict(self)
+            "Not revoked yet: %(due)s due now, %(later)s tried again later, %(held)s held until their connection ends, "
+            "%(foreign)s of another provider or client."
+        ) % {name: f"> {_COUNTED}" if number > _COUNTED else number for name, number in asdict(self).items()}
 
 
 def remaining() -> Remaining:
-    """Return how many tokens are due, tried again later, held, and of another provider or client than the settings name."""
-    rows = PendingRevocation.objects.all()
+    """Return how many tokens are due, tried again later, held, and of another provider or client than the settings name.
+
+    Counts at most 1,001 that are held and 1,001 others, so that the page of the admin stays cheap.
+    """
+    rows = PendingRevocation.objects.order_by("created_at", "id")
     own, due = Q(issuer=conf.EPROSPERA_BASE_URL, client_id=conf.client_id), Q(not_before__lte=clock.in_database())
-    numbers = rows.filter(held=False).aggregate(
-        due=Count("pk", filter=own & due), later=Count("pk", filter=own & ~due), foreign=Count("pk", filter=~own)
-    )
-    return Remaining(**numbers, held=rows.filter(held=True).count())
+    kind = Case(When(~own, then=Value("foreign")), When(due, then=Value("due")), default=Value("later"))
+    found = Counter(rows.filter(held=False).values_list(kind, flat=True)[: _COUNTED + 1])
+    return Remaining(found["due"], found["later"], rows.filter(held=True)[: _COUNTED + 1].count(), found["foreign"])
 
 
 def revoke_pending(limit: int = 100, *, seconds: float | None = None) -> tuple[int, int]:
