@@ -1,5 +1,7 @@
 """Reviews and decisions: who waits, who is queued, what a decision keeps, and what undoes it."""
 
+import hashlib
+import json
 import threading
 from datetime import date, timedelta
 
@@ -677,6 +679,36 @@ def page_of(client, review):
     user.user_permissions.set(Permission.objects.filter(codename__in=["view_review", "view_personal_data"]))
     client.force_login(user)
     return client.get(reverse("admin:django_eprospera_review_change", args=[review.pk])).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_decision_changes_no_other_review_and_is_sent_with_its_own(reviewer):
+    first, other = kyc.evaluate(person()), kyc.evaluate(person())
+    sent = []
+
+    def listen(signal, sender, review, decision):
+        sent.append((sender, review, decision))
+
+    signals.kyc_decided.connect(listen)
+    try:
+        decision = decide(first, reviewer)
+    finally:
+        signals.kyc_decided.disconnect(listen)
+    other.refresh_from_db()
+    assert (other.status, other.decided_at) == (Review.Status.PENDING, None)
+    assert sent == [(Review, first, decision)]
+
+
+@pytest.mark.django_db
+def test_the_digest_of_a_decision_is_that_of_its_published_form(reviewer):
+    decision = decide(kyc.evaluate(person()), reviewer, REJECTED, "No.")
+    published = {
+        "id": str(decision.pk), "review": str(decision.review_id), "outcome": "rejected", "reason": "No.",
+        "reviewer_name": decision.reviewer_name, "evidence": decision.evidence,
+        "decided_at": decision.decided_at.isoformat().replace("Z", "+00:00"),
+    }  # fmt: skip
+    text = json.dumps(published, sort_keys=True, separators=(",", ":"))
+    assert decision.digest == hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 @pytest.mark.django_db(transaction=True)
