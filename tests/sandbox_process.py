@@ -99,9 +99,13 @@ class SandboxProcess:
     def control(self, path, method=None, /, **body):
         """`control("stats")` reads, `control("revoke", sub=LUCIA)` posts, `control("faults", "DELETE")` deletes."""
         method = method or ("POST" if body or path in {"reset", "rotate-key"} else "GET")
-        answer = self.http.request(
-            method, f"{self.url}/_sandbox/{path}", json=body if method == "POST" else None, timeout=60
-        )
+        try:
+            answer = self.http.request(
+                method, f"{self.url}/_sandbox/{path}", json=body if method == "POST" else None, timeout=60
+            )
+        except requests.ConnectionError as error:
+            ended = f"The sandbox ended (exit code {self.process.poll()}):\n{''.join(self.output[-50:])}"
+            raise AssertionError(ended) from error
         if answer.status_code != 200:
             raise AssertionError(f"{method} /_sandbox/{path}: {answer.status_code} {answer.text}")
         return answer.json()
