@@ -700,6 +700,21 @@ def test_a_decision_changes_no_other_review_and_is_sent_with_its_own(reviewer):
 
 
 @pytest.mark.django_db
+def test_a_company_is_judged_by_those_who_share_it_and_by_nobody_else(reviewer):
+    one, other = person(), person()
+    company, elsewhere = factories.consent(one).entity, factories.consent(other).entity
+    decide(kyc.evaluate(other), reviewer)
+    kyc.evaluate(one)
+    facts = entity_facts(company)
+    assert facts.connections == (one,)
+    findings = {finding.code: finding.why for finding in run(facts)}
+    assert findings["representative"] == "not_approved", "somebody else was approved"
+    assert {finding.code: finding.why for finding in run(entity_facts(elsewhere))}["representative"] == "approved"
+    assert kyc.status_for_entity(one.user, company) == Review.objects.get(entity=company)
+    assert kyc.status_for_entity(other.user, company) is None
+
+
+@pytest.mark.django_db
 def test_the_digest_of_a_decision_is_that_of_its_published_form(reviewer):
     decision = decide(kyc.evaluate(person()), reviewer, REJECTED, "No.")
     published = {
