@@ -38,6 +38,7 @@ def numbers(messages):
     return [message.id.removeprefix("eprospera.") for message in messages]
 
 
+@pytest.mark.django_db  # on SQLite, Django's own checks ask the database what it can do
 def test_settings_of_the_tests_pass_every_check():
     assert check_settings() == []
     assert [message for message in run_checks() if str(message.id).startswith("eprospera")] == []
@@ -354,7 +355,8 @@ def test_manage_py_check_reports_the_mistake_and_no_traceback(site, lines, numbe
 def test_a_check_of_the_deployment_needs_no_tables_and_refuses_to_lose_a_key_in_use(site):
     asked = ("check", "--deploy", "--database", "default", "--fail-level", "ERROR")
     key, other = f"FIELD_ENCRYPTION_KEY = {KEY!r}", f"FIELD_ENCRYPTION_KEY = {OTHER!r}"
-    assert site(key, *asked).returncode == 0
+    done = site(key, *asked)
+    assert done.returncode == 0, done.stderr
     assert site(key, "migrate", "--run-syncdb", "--verbosity", "0").returncode == 0
     write = "from tests.notebook.models import Notebook; Notebook.objects.create(owner='Ada')"
     assert site(key, "shell", "--command", write).returncode == 0

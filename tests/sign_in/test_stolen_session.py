@@ -1,5 +1,6 @@
 """A thief with a stolen session: no identity of theirs is linked, no connection of the owner is ended, no gate opens."""
 
+import django
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
@@ -231,8 +232,11 @@ class TestTheOwnerIsTold:
 
     def test_a_mail_server_that_is_down_costs_a_line_in_the_log(self, visitor, provider, settings, caplog):
         settings.EPROSPERA_NOTIFY_OWNER = True
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_PORT = 1  # nobody listens
+        smtp, nobody_listens = "django.core.mail.backends.smtp.EmailBackend", 1
+        if django.VERSION >= (6, 1):
+            settings.MAILERS = {"default": {"BACKEND": smtp, "OPTIONS": {"host": "127.0.0.1", "port": nobody_listens}}}
+        else:
+            settings.EMAIL_BACKEND, settings.EMAIL_PORT = smtp, nobody_listens
         log_in(visitor, "owner")
         assert visitor.sign_in().status_code == 302
         assert "could not be sent" in caplog.text
