@@ -97,3 +97,20 @@ def test_a_review_whose_facts_were_erased_is_left_as_it_is(connection):
         assert kyc.evaluate_due() == 0
     assert outcomes() == checks
     assert not any("review" in problem for problem in audit.verify().problems)
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        {"person": {"date_of_birth": date(9990, 2, 1)}},
+        {"residency": {"termination_date": datetime(1, 1, 2, tzinfo=UTC)}},
+        {"check": {"date": datetime(9999, 12, 31, tzinfo=UTC)}},
+    ],
+    ids=["born", "ends", "checked"],
+)
+def test_a_date_at_an_end_of_the_calendar_stops_no_evaluation(dates):
+    row = factories.connection()
+    factories.natural_person(row, **dates.get("person", {}))
+    factories.residency(row, **dates.get("residency", {}))
+    factories.id_verification(row, **dates.get("check", {}))
+    assert kyc.evaluate(row).evaluate_at is None

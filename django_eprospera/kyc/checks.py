@@ -76,8 +76,8 @@ def next_evaluation(facts: PersonFacts | EntityFacts) -> datetime | None:
     """Return when the calendar changes the result of a check next: an age, an end, a time that is called soon or old."""
     try:
         moments = _moments(facts)
-    except SealedValueError:
-        return None
+    except (SealedValueError, ValueError, OverflowError):
+        return None  # a date that cannot be decrypted, or that lies at an end of the calendar
     now = timezone.now()
     return min((moment for moment in moments if moment > now), default=None)
 
