@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Subquery, Value
-from django.db.models.functions import Concat
+from django.db.models import Exists, OuterRef, Subquery
 from django.utils.translation import gettext_lazy as _
 
 from django_eprospera.conf import conf
 from django_eprospera.consent import SCOPES, has_ended, is_current, is_granted
 from django_eprospera.errors import SealedValueError
-from django_eprospera.kyc.facts import entity_subject
+from django_eprospera.kyc.facts import entity_subject, person_subject_expression
 from django_eprospera.models import Connection, EntityConsent, NaturalPerson, ResourceState, Review
 from django_eprospera.scopes import FEATURES
 
@@ -158,10 +157,9 @@ def residency(user: User, types: Collection[str] = ()) -> Access:
 
 def kyc(user: User) -> Access:
     """Return whether a reviewer approved the person that the user is connected as."""
-    subject = Concat(Value(f"{Review.Subject.PERSON.value}:"), OuterRef("issuer"), Value(":"), OuterRef("sub"))
     link, access = _link(
         user,
-        review_status=Subquery(Review.objects.filter(subject=subject).values("status")[:1]),
+        review_status=Subquery(Review.objects.filter(subject=person_subject_expression()).values("status")[:1]),
         has_person=Exists(NaturalPerson.objects.filter(connection=OuterRef("pk"))),
     )
     if link is None:

@@ -11,6 +11,9 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from django.db.models import OuterRef, Value
+from django.db.models.functions import Concat
+
 from django_eprospera.conf import conf
 from django_eprospera.consent import is_current
 from django_eprospera.errors import SealedValueError
@@ -42,6 +45,7 @@ __all__ = [
     "is_readable",
     "person_facts",
     "person_subject",
+    "person_subject_expression",
     "shown",
 ]
 
@@ -152,6 +156,11 @@ def shown(facts: PersonFacts | EntityFacts | None) -> dict[str, Any]:
 def person_subject(connection: Connection) -> str:
     """Return the subject of a person's review, which remains when connection and user are deleted."""
     return f"{Review.Subject.PERSON.value}:{connection.issuer}:{connection.sub}"
+
+
+def person_subject_expression() -> Concat:
+    """Return `person_subject` as an expression for a subquery of a queryset of connections."""
+    return Concat(Value(f"{Review.Subject.PERSON.value}:"), OuterRef("issuer"), Value(":"), OuterRef("sub"))
 
 
 def entity_subject(entity: LegalEntity) -> str:

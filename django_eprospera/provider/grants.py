@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     import requests
 
-__all__ = ["AUTH_METHODS", "Credentials", "Tokens", "exchange_code", "read_answer", "refresh", "revoke"]
+    from django_eprospera.provider.http import Answer
+
+__all__ = ["AUTH_METHODS", "Credentials", "Tokens", "exchange_code", "read_answer", "refresh", "revoke", "send_token"]
 
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post")
 # A JWT with many claims, and below what servers take in one header.
@@ -197,11 +199,28 @@ def revoke(
 
     Raises ClientRejected and ProviderUnavailable; after the latter it may be tried again.
     """
+    send_token(endpoint, credentials, token, hint, limits=limits, session=session)
+
+
+def send_token(
+    endpoint: str,
+    credentials: Credentials,
+    token: str,
+    hint: str,
+    *,
+    limits: Limits,
+    session: requests.Session | None = None,
+) -> Answer:
+    """Send a token to the endpoint of revocation or introspection, and return the answer of status 200.
+
+    Raises ClientRejected and ProviderUnavailable.
+    """
     auth, form = credentials.authenticate({"token": token, "token_type_hint": hint})
     path = _path(endpoint)
     answer = call("POST", endpoint, limits=limits, path_template=path, form=form, auth=auth, session=session)
     if answer.status != 200:
         raise grant_refusal(answer)
+    return answer
 
 
 def _path(endpoint: str) -> str:

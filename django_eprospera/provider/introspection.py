@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from django_eprospera.provider.http import call
+from django_eprospera.provider.grants import send_token
 from django_eprospera.provider.reader import Reader
-from django_eprospera.provider.refusals import grant_refusal
 
 if TYPE_CHECKING:
     import requests
@@ -31,9 +29,5 @@ def is_active(
 
     Raises ClientRejected and ProviderUnavailable (AnswerLost and MalformedAnswer among its subclasses).
     """
-    auth, form = credentials.authenticate({"token": token, "token_type_hint": hint})
-    path = urlsplit(endpoint).path[:200] or "/"
-    answer = call("POST", endpoint, limits=limits, path_template=path, form=form, auth=auth, session=session)
-    if answer.status != 200:
-        raise grant_refusal(answer)
+    answer = send_token(endpoint, credentials, token, hint, limits=limits, session=session)
     return Reader(answer.json(), "Introspection").required_flag("active")
