@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
@@ -23,7 +23,6 @@ from django_eprospera.models import Review, VerificationImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import date
 
     from django_eprospera.models import EntityDocument
 
@@ -76,8 +75,8 @@ def next_evaluation(facts: PersonFacts | EntityFacts) -> datetime | None:
     """Return when the calendar changes the result of a check next: an age, an end, a time that is called soon or old."""
     try:
         moments = _moments(facts)
-    except (SealedValueError, ValueError, OverflowError):
-        return None  # a date that cannot be decrypted, or that lies at an end of the calendar
+    except SealedValueError:
+        return None
     now = timezone.now()
     return min((moment for moment in moments if moment > now), default=None)
 
@@ -90,10 +89,17 @@ def _moments(facts: PersonFacts | EntityFacts) -> list[datetime]:
     if facts.person is not None and (born := facts.person.date_of_birth):
         found.append(_midnight(_birthday(born)))
     if facts.residency is not None and (ends := facts.residency.termination_date):
-        found += [ends - _SOON, ends]
+        found += [_shifted(ends, -_SOON), ends]
     if facts.verification is not None and (made := facts.verification.date):
-        found.append(made + _OLD)
+        found.append(_shifted(made, _OLD))
     return found
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:  # at an end of the calendar
+        return moment
 
 
 def _midnight(day: date) -> datetime:
@@ -102,10 +108,11 @@ def _midnight(day: date) -> datetime:
 
 def _birthday(born: date) -> date:
     """Return the day on which somebody comes of age: for 29 February, 1 March of a year that is not a leap year."""
+    year = min(born.year + _ADULT, MAXYEAR)
     try:
-        return born.replace(year=born.year + _ADULT)
+        return born.replace(year=year)
     except ValueError:
-        return born.replace(year=born.year + _ADULT, month=3, day=1)
+        return date(year, 3, 1)
 
 
 def is_enough(facts: PersonFacts | EntityFacts, findings: Iterable[Finding]) -> bool:
@@ -145,9 +152,9 @@ def of_age(facts: PersonFacts) -> Finding | None:
     born: date | None = facts.person.date_of_birth
     if born is None:
         return Finding("of_age", Outcome.WARN, "unknown")
-    today = timezone.localdate()
-    age = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
-    return Finding("of_age", Outcome.PASS, "adult") if age >= _ADULT else Finding("of_age", Outcome.FAIL, "minor")
+    if timezone.localdate() >= _birthday(born):
+        return Finding("of_age", Outcome.PASS, "adult")
+    return Finding("of_age", Outcome.FAIL, "minor")
 
 
 def permit_number(facts: PersonFacts | EntityFacts) -> Finding | None:

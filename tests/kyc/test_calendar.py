@@ -102,15 +102,22 @@ def test_a_review_whose_facts_were_erased_is_left_as_it_is(connection):
 @pytest.mark.parametrize(
     "dates",
     [
-        {"person": {"date_of_birth": date(9990, 2, 1)}},
-        {"residency": {"termination_date": datetime(1, 1, 2, tzinfo=UTC)}},
-        {"check": {"date": datetime(9999, 12, 31, tzinfo=UTC)}},
+        {"date_of_birth": date(9990, 2, 1)},
+        {"termination_date": datetime(1, 1, 2, tzinfo=UTC)},
+        {"date": datetime(9999, 12, 31, tzinfo=UTC)},
     ],
     ids=["born", "ends", "checked"],
 )
-def test_a_date_at_an_end_of_the_calendar_stops_no_evaluation(dates):
-    row = factories.connection()
-    factories.natural_person(row, **dates.get("person", {}))
-    factories.residency(row, **dates.get("residency", {}))
-    factories.id_verification(row, **dates.get("check", {}))
-    assert kyc.evaluate(row).evaluate_at is None
+def test_a_date_at_an_end_of_the_calendar_hides_no_other_day(dates):
+    with time_machine.travel(TODAY, tick=False):
+        dates = {"date_of_birth": date(2008, 3, 10), "termination_date": None, "date": TODAY} | dates
+        row = factories.connection()
+        factories.natural_person(row, date_of_birth=dates["date_of_birth"])
+        factories.residency(row, termination_date=dates["termination_date"])
+        factories.id_verification(row, date=dates["date"])
+        evaluate_at = kyc.evaluate(row).evaluate_at
+    comes_of_age = datetime(2026, 3, 10, tzinfo=UTC)
+    old = TODAY + timedelta(days=2 * 365)
+    assert evaluate_at.astimezone(UTC).replace(hour=0) == (
+        comes_of_age if dates["date_of_birth"].year == 2008 else old.replace(hour=0)
+    )
