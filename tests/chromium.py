@@ -1,4 +1,4 @@
-"""Where is Chromium? `CHROMIUM` may name it. Without one the browser tests stay out, except in CI, where that is a failure."""
+"""The path of Chromium; `CHROMIUM` may name it. Without one the browser tests are left out; in CI that is a failure."""
 
 import os
 import shutil

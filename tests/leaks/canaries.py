@@ -1,4 +1,4 @@
-"""What must not be found, and how is it looked for? Values that occur nowhere else, in every disguise that text and bytes wear.
+"""Values that occur nowhere else, and the search for them in bytes, in every encoding that text and bytes may have.
 
 A finding names the kind of a canary and never its value.
 """
@@ -46,7 +46,7 @@ class Canaries:
         with self._lock:
             if plain not in self.kinds:
                 self.kinds[plain] = kind
-                for needle in set(_disguises(plain)):
+                for needle in set(_encodings(plain)):
                     if len(needle) >= _HEAD:
                         self._needles[needle[:_HEAD]][needle] = kind
         assert len(plain) >= _HEAD, f"a canary of the kind {kind} is too short to be told from chance"
@@ -85,7 +85,7 @@ class Canaries:
         return found
 
 
-def _disguises(plain):
+def _encodings(plain):
     yield plain
     yield plain.hex().encode()
     yield plain.hex().upper().encode()

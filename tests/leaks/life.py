@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.leaks.canaries import core
 from tests.leaks.house import Browser
-from tests.leaks.mischief import at, behave, ways_to_fail
+from tests.leaks.broken_answers import at, behave, ways_to_fail
 from tests.leaks.wire import until
 from tests.sandbox_process import LUCIA, SAMUEL
 

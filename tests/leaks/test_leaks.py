@@ -1,4 +1,4 @@
-"""A whole life with e-Próspera, and then: is anything secret or personal readable in what the site has written?
+"""Nothing secret or personal is readable in what a site wrote during everything that it does with e-Próspera.
 
 Everything is real and in processes of its own: sandbox, site with DEBUG on and every logger at DEBUG, task worker, commands.
 All secrets and all personal data are distinctive. At the end every byte that the site has written anywhere is searched.
@@ -93,11 +93,11 @@ def test_what_is_planted_is_found_in_every_place(house):
     (house.home / "spool" / "planted").unlink()
 
 
-@pytest.mark.parametrize("disguise", [
+@pytest.mark.parametrize("encoding", [
     "plain", "hexadecimal", "base64", "URL-safe base64 behind one byte", "base64 behind two bytes", "JSON", "percent", "HTML",
     "SHA-256", "base64 of zlib",
 ])  # fmt: skip
-def test_a_canary_is_recognised_in_disguise(disguise):
+def test_a_canary_is_recognised_in_each_encoding(encoding):
     canaries = Canaries()
     text = canaries.name("name")
     plain = text.encode()
@@ -112,6 +112,6 @@ def test_a_canary_is_recognised_in_disguise(disguise):
         "HTML": html.escape(text).encode(),
         "SHA-256": hashlib.sha256(plain).hexdigest().encode(),
         "base64 of zlib": base64.b64encode(b"x" * 30 + zlib.compress(b"some words around it: " + plain)),
-    }[disguise]
+    }[encoding]
     assert canaries.found_in(b"before " + worn + b" after") == {"name"}
     assert not canaries.found_in(b"before " + worn[::-1] + b" after")

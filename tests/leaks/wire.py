@@ -1,4 +1,4 @@
-"""What passes between everybody and the provider? A proxy before the sandbox that notes each secret, and can misbehave.
+"""A proxy before the sandbox that notes each secret of the traffic, and can break answers.
 
 The issuer is the proxy's address, so nobody gets past it. Every token, code, signed URL and file that is handed out becomes a
 canary at the moment in which it leaves.

@@ -1,4 +1,4 @@
-"""How is the provider spoken to, when the peer on the other side of a real socket misbehaves?"""
+"""HTTP requests to peers that misbehave, over real sockets."""
 
 import contextlib
 import io

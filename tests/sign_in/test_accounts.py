@@ -1,4 +1,4 @@
-"""Which account does a proven person get? Never somebody else's, and none while the site's own house is not in order."""
+"""The account that a proven person gets: never somebody else's, and none while the site is misconfigured."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""What does a provider in trouble say? Answers full of what nobody may see, and one that never comes."""
+"""Broken answers of the provider that hold secrets and personal data, and one that never comes."""
 
 import json
 
@@ -43,4 +43,4 @@ def at(path, reply):
 
 
 def behave(_request):
-    """No mischief."""
+    """Stop breaking answers."""
