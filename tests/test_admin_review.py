@@ -286,7 +286,7 @@ def test_names_of_company_documents_are_named_in_the_entry(client, reviewer):
     assert {"entity.name", "document.name"} <= viewed(review)
 
 
-def test_strangers_and_unknown_reviews(client):
+def test_people_without_permission_and_unknown_reviews(client):
     review = person()
     assert client.get(page_of(review)).status_code == 302
     client.force_login(staff("view_personal_data"))

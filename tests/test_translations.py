@@ -15,15 +15,15 @@ from django_eprospera import scopes
 ROOT = Path(__file__).parents[1]
 PACKAGE, SANDBOX, EXAMPLE = ROOT / "django_eprospera", ROOT / "django_eprospera/sandbox", ROOT / "example_project"
 SCOPES = PACKAGE / "scopes.py"
-HOUSES = pytest.mark.parametrize("house", [PACKAGE, SANDBOX, EXAMPLE], ids=lambda house: house.name)
+PROJECTS = pytest.mark.parametrize("project", [PACKAGE, SANDBOX, EXAMPLE], ids=lambda project: project.name)
 
 CALLS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
 CALL_IN_TEMPLATE = re.compile(r"""\b(?:_|n?gettext)\(u?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w*\}|`[^`]+`|</?\w+>")
 
 
-def catalogue(house):
-    return house / "locale/es/LC_MESSAGES/django.po"
+def catalogue(project):
+    return project / "locale/es/LC_MESSAGES/django.po"
 
 
 def entries(po):
@@ -44,17 +44,17 @@ def said(entry):
     return {keyword: text for keyword, text in entry.items() if keyword.startswith("msgstr")}
 
 
-def sources(house, ending):
-    found = set(house.rglob(f"*{ending}"))
-    if house == PACKAGE:
+def sources(project, ending):
+    found = set(project.rglob(f"*{ending}"))
+    if project == PACKAGE:
         return {path for path in found if SANDBOX not in path.parents}
     # The sandbox is a site of its own, without the package's catalogue, and shows what the scopes mean.
-    return found | {SCOPES} if house == SANDBOX and ending == ".py" else found
+    return found | {SCOPES} if project == SANDBOX and ending == ".py" else found
 
 
-def texts(house):
+def texts(project):
     """Every text that the code and the templates give to gettext."""
-    for path in sources(house, ".py"):
+    for path in sources(project, ".py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in CALLS:
                 assert not isinstance(node.args[0], ast.JoinedStr | ast.BinOp), (
@@ -62,56 +62,56 @@ def texts(house):
                 )
                 if isinstance(node.args[0], ast.Constant):  # else it was marked where it was written
                     yield node.args[0].value
-    for path in sources(house, ".html") | sources(house, ".txt"):
+    for path in sources(project, ".html") | sources(project, ".txt"):
         for literal in CALL_IN_TEMPLATE.findall(templatize(path.read_text(encoding="utf-8"))):
             yield ast.literal_eval(literal)
 
 
 def test_every_catalogue_is_looked_at():
     found = {*PACKAGE.rglob("*.po"), *EXAMPLE.rglob("*.po")}
-    assert found == {catalogue(house) for house in (PACKAGE, SANDBOX, EXAMPLE)}
+    assert found == {catalogue(project) for project in (PACKAGE, SANDBOX, EXAMPLE)}
 
 
-@HOUSES
-def test_every_text_has_an_entry_and_every_entry_a_text(house):
-    listed = Counter(entry["msgid"] for entry in entries(catalogue(house)) if entry["msgid"])
-    assert set(listed) == set(texts(house))
+@PROJECTS
+def test_every_text_has_an_entry_and_every_entry_a_text(project):
+    listed = Counter(entry["msgid"] for entry in entries(catalogue(project)) if entry["msgid"])
+    assert set(listed) == set(texts(project))
     assert set(listed.values()) == {1}
 
 
-@HOUSES
-def test_every_entry_is_translated_and_none_is_a_guess(house):
-    for entry in entries(catalogue(house)):
+@PROJECTS
+def test_every_entry_is_translated_and_none_is_a_guess(project):
+    for entry in entries(catalogue(project)):
         assert all(said(entry).values()), entry
         assert len(said(entry)) == (2 if "msgid_plural" in entry else 1), entry
         assert "fuzzy" not in entry["flags"], entry
 
 
-@HOUSES
-def test_placeholders_and_marks_are_the_same_in_both_languages(house):
-    for entry in entries(catalogue(house)):
+@PROJECTS
+def test_placeholders_and_marks_are_the_same_in_both_languages(project):
+    for entry in entries(catalogue(project)):
         if entry["msgid"]:
             for translation in said(entry).values():
                 assert sorted(PLACEHOLDER.findall(translation)) == sorted(PLACEHOLDER.findall(entry["msgid"])), entry
 
 
-@HOUSES
-def test_everybody_is_addressed_formally(house):
-    for entry in entries(catalogue(house)):
+@PROJECTS
+def test_everybody_is_addressed_formally(project):
+    for entry in entries(catalogue(project)):
         for translation in said(entry).values():
             assert not re.search(
                 r"\b(tu|tus|tú|ti|te|contigo|tienes|puedes|tuy[oa]s?)\b", translation, re.IGNORECASE
             ), entry
 
 
-@HOUSES
-def test_what_is_loaded_was_compiled_from_what_is_read(house):
+@PROJECTS
+def test_what_is_loaded_was_compiled_from_what_is_read(project):
     expected = {}
-    for entry in entries(catalogue(house)):
+    for entry in entries(catalogue(project)):
         for keyword, translation in said(entry).items():
             form = re.search(r"\d+", keyword)
             expected[(entry["msgid"], int(form[0])) if form else entry["msgid"]] = translation
-    with catalogue(house).with_suffix(".mo").open("rb") as compiled:
+    with catalogue(project).with_suffix(".mo").open("rb") as compiled:
         assert gettext.GNUTranslations(compiled)._catalog == expected, "run `make messages`"
 
 

@@ -14,7 +14,7 @@ import zlib
 import pytest
 
 from tests.leaks.canaries import Canaries, core
-from tests.leaks.house import ADMIN, Browser, House
+from tests.leaks.installation import ADMIN, Browser, Installation
 from tests.leaks.life import Life
 
 # The user-model fields that EPROSPERA_USER_FIELDS names by default.
@@ -41,14 +41,14 @@ ALLOWED = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    with House(tmp_path_factory.mktemp("house")) as house:
-        yield house
+def installation(tmp_path_factory):
+    with Installation(tmp_path_factory.mktemp("installation")) as installation:
+        yield installation
 
 
 @pytest.mark.timeout(900)
-def test_after_a_whole_life_nothing_secret_or_personal_is_readable_anywhere(house):
-    life = Life(house)
+def test_after_a_whole_life_nothing_secret_or_personal_is_readable_anywhere(installation):
+    life = Life(installation)
     life.sign_ins_that_fail()
     life.sign_in_that_breaks_in_the_sites_own_step()
     life.paused_sign_in()
@@ -64,14 +64,14 @@ def test_after_a_whole_life_nothing_secret_or_personal_is_readable_anywhere(hous
     life.deletion()
     life.commands()
 
-    found = life.found | house.search(house.canaries)
+    found = life.found | installation.search(installation.canaries)
     leaks = sorted(f"{kind}: {place}" for kind, place in found - ALLOWED)
-    assert not leaks, f"{len(leaks)} leaks among {len(house.canaries)} canaries:\n" + "\n".join(leaks)
+    assert not leaks, f"{len(leaks)} leaks among {len(installation.canaries)} canaries:\n" + "\n".join(leaks)
     # What is allowed is there: the search has looked where it should.
     assert {(kind, place) for kind, places in CHOSEN.items() for place in places} <= found
 
 
-def test_what_is_planted_is_found_in_every_place(house):
+def test_what_is_planted_is_found_in_every_place(installation):
     planted = Canaries()
     names = {
         "session": "django_session.session_data", "cache": "cache", "log": "log urllib3.connectionpool",
@@ -80,17 +80,17 @@ def test_what_is_planted_is_found_in_every_place(house):
         "SQL": "log django.db.backends", "cookie": "cookies",
     }  # fmt: skip
     form = {name: planted.add(name, core()) for name in names}
-    form["user"] = house.database.query(f"SELECT id FROM auth_user WHERE username = '{ADMIN}'")[0][0]
-    visitor = Browser(house)
+    form["user"] = installation.database.query(f"SELECT id FROM auth_user WHERE username = '{ADMIN}'")[0][0]
+    visitor = Browser(installation)
     assert visitor.post("/leaks/plant/", form).status_code == 200
     form["page"] = planted.add("page", core())[::-1]
     assert visitor.post("/leaks/plant/", form).status_code == 500
     expected = set(names.items())
     expected |= {("page", "page /leaks/plant/ (500)"), ("page", "mails")}
-    if house.database.file is not None:
+    if installation.database.file is not None:
         expected.add(("admin history", "database file"))
-    assert sorted(expected - house.search(planted)) == []
-    (house.home / "spool" / "planted").unlink()
+    assert sorted(expected - installation.search(planted)) == []
+    (installation.home / "spool" / "planted").unlink()
 
 
 @pytest.mark.parametrize("encoding", [

@@ -164,7 +164,7 @@ def test_one_of_two_who_stops_sharing_ends_it_for_themself_only(provider):
     assert not readable_documents(lucia.user).exists()
 
 
-def test_trouble_with_one_company_leaves_the_others_renewed(provider):
+def test_an_error_of_one_company_leaves_the_others_renewed(provider):
     connection = factories.sandbox_connection(provider, LUCIA, entities=[KITES, REEF])
     provider.fault(f"/api/v1/me/legal-entities/{KITES}", status=500, body="{}", headers={"Retry-After": "0"})
 

@@ -58,7 +58,7 @@ def test_a_token_is_renewed_before_it_ends(provider, connect):
     assert provider.control("stats")["refreshes"] == 1
 
 
-def test_trouble_ahead_of_expiry_costs_nobody_anything(provider, connect, settings):
+def test_an_error_before_expiry_costs_nobody_anything(provider, connect, settings):
     settings.EPROSPERA_REFRESH_BUDGET = 0
     connection = connect(valid_for=timedelta(seconds=50))
     provider.fault(TOKEN, status=503)

@@ -24,19 +24,19 @@ ADMIN = "leaks-admin"
 class Browser(Visitor):
     """A visitor whose pages are kept: those that went wrong, and those that have to hold nothing personal."""
 
-    def __init__(self, house):
-        super().__init__(house.site)
-        self.house = house
+    def __init__(self, installation):
+        super().__init__(installation.site)
+        self.installation = installation
         self.http.hooks["response"].append(self._keep)
 
     def _keep(self, response, *_, **__):
-        if not response.url.startswith(self.house.site):
+        if not response.url.startswith(self.installation.site):
             return
-        pages, path = self.house.pages, response.request.path_url.partition("?")[0]
+        pages, path = self.installation.pages, response.request.path_url.partition("?")[0]
         if response.status_code >= 400:
             pages.append((f"page {path} ({response.status_code})", response.content))
         location = response.headers.get("Location", "")
-        if not location.startswith(self.house.wire.url):  # what the provider is told is for its address
+        if not location.startswith(self.installation.wire.url):  # what the provider is told is for its address
             pages.append(("redirect", location.encode()))
         pages += [("cookies", each.value.encode()) for each in response.cookies if each.value]
 
@@ -50,7 +50,7 @@ class Browser(Visitor):
         if begun.status_code != 302:
             return begun
         asked = query_of(begun.headers["Location"])
-        return self.get("/complete/eprospera/", params=self.house.sandbox.walk(asked, persona, answer=answer))
+        return self.get("/complete/eprospera/", params=self.installation.sandbox.walk(asked, persona, answer=answer))
 
     def signs_in(self, persona=LUCIA, **fields):
         done = self.return_from_provider(persona, **fields)
@@ -62,7 +62,7 @@ class Browser(Visitor):
         token = re.search(r'csrfmiddlewaretoken" value="([^"]+)', page.text)[1]
         form = {
             "username": ADMIN,
-            "password": self.house.admin_password,
+            "password": self.installation.admin_password,
             "csrfmiddlewaretoken": token,
             "next": "/admin/",
         }
@@ -71,8 +71,8 @@ class Browser(Visitor):
         return self
 
 
-class House:
-    """`with House(folder) as house:`; `house.search(canaries)` returns what is found where."""
+class Installation:
+    """`with Installation(folder) as installation:`; `installation.search(canaries)` returns what is found where."""
 
     def __init__(self, home):
         self.home, self.canaries, self.pages, self.children = home, Canaries(), [], []
