@@ -84,7 +84,7 @@ $(VENV)/.mutants: requirements/mutants.txt $(VENV)/.test
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* mutants build dist
+	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* mutants build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(1): a requirements file with hashes.

@@ -1,43 +1,179 @@
-"""`make bench`: every benchmark of this folder, or those that are named, each in a PostgreSQL database of its own.
+"""`make bench`: a table of what this package costs, beside the goals.
 
-DATABASE_URL names the server (default: postgres://postgres@127.0.0.1:5432/postgres). The databases are made and dropped here.
+    make bench                                          every subject, at 1,000 and 100,000 people
+    make bench ARGS=--quick                             fewer rounds, at 1,000 and 20,000 people: two minutes
+    make bench ARGS="admin due --sizes 1000,1000000"    those that are named
+    make bench ARGS="tokens"                            a longer script of this folder, which runs only when it is named
+
+DATABASE_URL names the PostgreSQL server, on this machine (default: postgres://postgres@127.0.0.1:5432/postgres). Each subject
+has a database of its own, named `eprospera_bench_…`, which is made and dropped here. `--keep` leaves those of many people for
+the next call. `--write` writes docs/benchmarks.md.
 """
 
+from __future__ import annotations
+
+import argparse
+import json
 import os
+import shutil
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
+from benchmarks.machine import Machine
+from benchmarks.measure import SERVER, Row
+from benchmarks.table import table, write
+
 HERE = Path(__file__).parent
-SERVER = os.environ.get("DATABASE_URL") or "postgres://postgres@127.0.0.1:5432/postgres"
+SUBJECTS = ("sync", "due", "admin", "gates", "sign_in", "refresh", "prune", "rotation", "setup", "peers")
+OF_MANY_PEOPLE = {"due", "admin", "prune"}
+SCRIPTS = sorted({path.stem for path in HERE.glob("[a-z]*.py")} - {*SUBJECTS, "measure", "machine", "table", "filler"})
+# Files of the people of kept databases.
+SCRATCH = HERE.parent / ".bench"
 
 
-def main(names):
-    known = sorted(path.stem for path in HERE.glob("[a-z]*.py"))
-    if unknown := set(names) - set(known):
-        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}. Known: {', '.join(known)}.")
-    return max(run(name) for name in names or known)
+def main(arguments):
+    parser = argparse.ArgumentParser(
+        prog="make bench", formatter_class=argparse.RawTextHelpFormatter, description=__doc__
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        choices=[[], *SUBJECTS, *SCRIPTS],
+        metavar="NAME",
+        help=f"{', '.join(SUBJECTS)};\n{', '.join(SCRIPTS)}",
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sizes", type=lambda text: sorted({1_000, *map(int, text.split(","))}), metavar="N,N")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args(arguments)
+    names = options.names or SUBJECTS
+    if options.write and options.names:
+        parser.error("--write needs all subjects. Name none.")
+    if scripts := [name for name in names if name in SCRIPTS]:
+        return max(run_script(name) for name in scripts)
+    sizes = options.sizes or [1_000, 20_000 if options.quick else 100_000]
+    machine, rows = Machine(), []
+    with ExitStack() as stack:
+        if OF_MANY_PEOPLE & set(names):
+            many = stack.enter_context(filled(sizes, keep=options.keep))
+        for name in names:
+            if name in OF_MANY_PEOPLE:
+                rows += run(name, many, quick=options.quick)
+            else:
+                with database(name) as url:
+                    rows += run(name, {0: url}, quick=options.quick)
+    print(f"\n{machine.describe()}\n\n{table(rows)}")
+    if options.write:
+        write(rows, machine, " ".join(arguments))
+    return 0
 
 
-def run(name):
-    database = sql.Identifier(f"eprospera_bench_{name}")
-    parts = urlsplit(SERVER)
-    url = urlunsplit(parts._replace(path=f"/eprospera_bench_{name}"))
+def run(name, databases, *, quick):
+    """Run a subject in a process of its own and return its rows."""
+    began, rows = time.monotonic(), []
+    options = {"rounds": 3 if quick else 11, "databases": databases}
+    command = [sys.executable, "-m", "benchmarks.measure", name, json.dumps(options)]
+    with subprocess.Popen(
+        command, cwd=HERE.parent, env=environment(next(iter(databases.values()))), stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            rows.append(Row(**json.loads(line)))
+            print(f"{name:10} {rows[-1].what}: {rows[-1].shown}", flush=True)
+    if process.returncode:
+        sys.exit(f"The subject {name} failed (exit code {process.returncode}).")
+    print(f"{name:10} took {time.monotonic() - began:.0f} s", flush=True)
+    return rows
+
+
+def run_script(name):
     print(f"== {name}", flush=True)
-    with psycopg.connect(SERVER, autocommit=True) as server:
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(database))
-        server.execute(sql.SQL("CREATE DATABASE {}").format(database))
-        try:
-            command = [sys.executable, "-m", f"benchmarks.{name}"]
-            return subprocess.run(
-                command, cwd=HERE.parent, env=os.environ | {"DATABASE_URL": url}, check=False
-            ).returncode
-        finally:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+    with database(name) as url:
+        return subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}"], cwd=HERE.parent, env=environment(url), check=False
+        ).returncode
+
+
+@contextmanager
+def filled(sizes, *, keep):
+    """The databases of so many people each, by size. All have the same first person."""
+    try:
+        if not exists("people"):
+            with database("people", drop_after=False) as url:
+                fill(url, "prototype")
+        urls = {}
+        for size in sizes:
+            urls[size] = url_of(size)
+            if not exists(size):
+                began = time.monotonic()
+                with database(size, "people", drop_after=False) as url:
+                    fill(url, "copies", str(size))
+                print(
+                    f"{size:,} people: filled in {time.monotonic() - began:.0f} s, {megabytes(size):,} MB", flush=True
+                )
+        yield urls
+    finally:
+        if not keep:
+            for name in ("people", *sizes):
+                drop(name)
+            shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+def fill(url, *arguments):
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.filler", *arguments], cwd=HERE.parent, env=environment(url), check=True
+    )
+
+
+def environment(url):
+    return os.environ | {"DATABASE_URL": url, "BENCH_SERVER": SERVER, "EPROSPERA_TEST_SCRATCH": str(SCRATCH)}
+
+
+def server(statement, *parameters):
+    with psycopg.connect(SERVER, autocommit=True) as connection:
+        cursor = connection.execute(statement, parameters)
+        return cursor.fetchone() if cursor.description else None
+
+
+def exists(name):
+    return server("SELECT FROM pg_database WHERE datname = %s", f"eprospera_bench_{name}") is not None
+
+
+def megabytes(name):
+    return server("SELECT pg_database_size(%s) / 1000000", f"eprospera_bench_{name}")[0]
+
+
+def url_of(name):
+    return urlunsplit(urlsplit(SERVER)._replace(path=f"/eprospera_bench_{name}"))
+
+
+def drop(name):
+    server(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(f"eprospera_bench_{name}")))
+
+
+@contextmanager
+def database(name, template="template1", *, drop_after=True):
+    """A new database; yields its URL. It is dropped afterwards, or only if something fails."""
+    own = sql.Identifier(f"eprospera_bench_{name}")
+    source = sql.Identifier(template if template == "template1" else f"eprospera_bench_{template}")
+    drop(name)
+    server(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(own, source))
+    # The CPU of a parallel worker could not be read: it ends with its query.
+    server(sql.SQL("ALTER DATABASE {} SET max_parallel_workers_per_gather = 0").format(own))
+    try:
+        yield url_of(name)
+    except BaseException:
+        drop(name)
+        raise
+    if drop_after:
+        drop(name)
 
 
 if __name__ == "__main__":
