@@ -90,11 +90,15 @@ def copies(people):
             "created_at": _NOW,
             "state": "CASE WHEN n % 5 = 0 THEN 'reauthorize' ELSE 'active' END",
             "state_cause": "CASE WHEN n % 10 = 0 THEN 'invalid_grant' WHEN n % 5 = 0 THEN 'answer_lost' ELSE '' END",
+            "state_changed_at": _NOW,
             "sync_error": f"CASE WHEN n % {rare} = 1 THEN 'receiver: ValueError' ELSE '' END",
             # Within a day all, the first of them in the last five minutes.
             "next_sync_at": f"now() - interval '5 minutes' + interval '1 day' * n / {people}",
         },
-        ResourceState: {"connection_id": _id("connection")},
+        ResourceState: {
+            "connection_id": _id("connection"),
+            "error": f"CASE WHEN n % {rare} = 7 THEN 'scope_missing' WHEN n % 3 = 0 THEN 'unavailable' ELSE '' END",
+        },
         NaturalPerson: {
             "id": _id("person"), "connection_id": _id("connection"), "rpn_index": "'1.' || n",
         },

@@ -111,6 +111,16 @@ def _one(connection: Connection, resource: ResourceState.Resource, state: Resour
     )
 
 
+def reason_of(code: str) -> _StrPromise:
+    """Return the sentence about the code of a failure."""
+    return _WHY.get(code, _WHY["failed"])[0]
+
+
+def is_error_of_site(code: str) -> bool:
+    """Return whether the code of a failure says that somebody has to correct something at this site."""
+    return _WHY.get(code, _WHY["failed"])[1] is _SITE
+
+
 def is_on_its_way(connection: Connection) -> bool:
     """Return whether a sync was requested in the last 15 minutes and has not attempted every granted resource yet."""
     asked = connection.sync_requested_at

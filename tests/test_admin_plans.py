@@ -20,6 +20,7 @@ from django_eprospera.models import (
     PendingRevocation,
     Residency,
     Review,
+    VerificationImage,
 )
 
 PEOPLE = 100_000
@@ -168,10 +169,16 @@ def search_and_queue(client, plans):
     plans.of(waiting, lambda: client.get(waiting))
 
 
+def numbers(client, plans):
+    """Open the status."""
+    return plans.of("status", lambda: client.get(reverse("admin:django_eprospera_status")))
+
+
 def open_all(client, plans, depth=2):
     """Open every page of the admin once; `benchmarks/admin.py` measures them."""
     details(client, plans, lists(client, plans, depth))
     search_and_queue(client, plans)
+    numbers(client, plans)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -185,3 +192,16 @@ def test_no_page_reads_sorts_or_counts_a_whole_table(admin):
         f"{url('auditentry', 'changelist')}?action__exact=exported&o=1",
     } <= plans.opened
     assert not plans.wrong, "\n".join(f"{page}: {what}\n    {sql}" for (what, sql), page in plans.wrong.items())
+    compare(numbers(admin, plans).context["status"].as_json())
+
+
+def compare(found):
+    """Compare the estimates of the status with what there is."""
+    for section, name, number in (
+        ("connections", "active", PEOPLE * 4 // 5), ("connections", "invalid_grant", PEOPLE // 10),
+        ("failures", "unavailable", PEOPLE // 3), ("storage", "pictures", VerificationImage.objects.count()),
+    ):  # fmt: skip
+        assert found[section][name] == {"number": pytest.approx(number, rel=0.2), "precision": "about"}, (section, name)
+    assert found["sync"]["due"] == {"number": pytest.approx(280, rel=0.5), "precision": "exact"}
+    assert found["failures"]["scope_missing"] == {"number": 10, "precision": "exact"}
+    assert found["revocations"]["held"] == {"number": 1_000, "precision": "more_than"}

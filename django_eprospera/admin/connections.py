@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_safe
 
 from django_eprospera import scopes, tasks, tokens
 from django_eprospera.admin.read_only import FactsAdmin, ReadOnlyAdmin
@@ -21,12 +23,14 @@ from django_eprospera.admin.rows import MASK, Row, Section, short
 from django_eprospera.consent import is_current
 from django_eprospera.freshness import freshness
 from django_eprospera.models import Connection, PendingRevocation
+from django_eprospera.status import gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
+    from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
 __all__: list[str] = []
@@ -77,12 +81,27 @@ class ConnectionAdmin(FactsAdmin):
     list_select_related = ("user",)
     ordering: ClassVar[Any] = ("-signed_in_at",)
     actions = tuple(_ACTIONS)
+    change_list_template = "admin/django_eprospera/connection/list.html"
     groups: ClassVar[Any] = (
         (_("Grant"), ("user", "issuer", "sub", "client_id", "state", "state_cause", "state_changed_at")),
         (_("Sign-in"), ("created_at", "signed_in_at", "auth_time", "used_at")),
         (_("Sync"), ("sync_requested_at", "sync_error")),
         (_("Tokens"), ("access_token_expires_at", "refresh_token_expires_at", "generation")),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of the status."""
+        status = path(
+            "status/", self.admin_site.admin_view(require_safe(self.status_view)), name="django_eprospera_status"
+        )
+        return [status, *super().get_urls()]
+
+    def status_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the page with the state of the site in numbers. Raises PermissionDenied without `view_status`."""
+        if not request.user.has_perm("django_eprospera.view_status"):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "title": _("Status"), "opts": self.opts, "status": gather()}
+        return TemplateResponse(request, "admin/django_eprospera/connection/status.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         """Prefetch the freshness of the facts."""

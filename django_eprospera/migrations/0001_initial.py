@@ -113,6 +113,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'connection',
                 'verbose_name_plural': 'connections',
+                'permissions': [('view_status', 'Can see the status in numbers')],
             },
         ),
         migrations.CreateModel(
@@ -367,6 +368,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='connection',
             index=models.Index(condition=models.Q(('sync_error', ''), _negated=True), fields=['signed_in_at', 'id'], name='eprospera_connection_errors'),
+        ),
+        migrations.AddIndex(
+            model_name='connection',
+            index=models.Index(condition=models.Q(('state', 'reauthorize')), fields=['state_changed_at'], name='eprospera_connection_ended'),
+        ),
+        migrations.AddIndex(
+            model_name='resourcestate',
+            index=models.Index(condition=models.Q(('error', ''), _negated=True), fields=['error'], name='eprospera_resource_errors'),
         ),
         migrations.AddIndex(
             model_name='decision',

@@ -87,6 +87,7 @@ class Connection(SealedModel):
     class Meta:
         verbose_name = _("connection")
         verbose_name_plural = _("connections")
+        permissions = [("view_status", _("Can see the status in numbers"))]
         constraints = [models.UniqueConstraint(fields=["issuer", "sub"], name="eprospera_connection_subject")]
         indexes = [
             models.Index(fields=["state", "refresh_token_expires_at"], name="eprospera_connection_state"),
@@ -105,6 +106,9 @@ class Connection(SealedModel):
             ),
             models.Index(
                 fields=["signed_in_at", "id"], condition=~models.Q(sync_error=""), name="eprospera_connection_errors"
+            ),
+            models.Index(
+                fields=["state_changed_at"], condition=models.Q(state="reauthorize"), name="eprospera_connection_ended"
             ),
         ]
 
@@ -182,6 +186,9 @@ class ResourceState(models.Model):
         verbose_name = _("freshness")
         verbose_name_plural = _("freshness")
         constraints = [models.UniqueConstraint(fields=["connection", "resource"], name="eprospera_resource_once")]
+        indexes = [
+            models.Index(fields=["error"], condition=~models.Q(error=""), name="eprospera_resource_errors"),
+        ]
 
     def __str__(self) -> str:
         return self.get_resource_display()

@@ -131,6 +131,9 @@ def test_pages_of_the_admin(visitor, demo, language):
     for name, query in (("queue", ""), ("all reviews", "?status=all")):
         page.goto(f"{ADMIN}/review/{query}")
         look(page, name, found)
+    for name, path in (("status", "/connection/status/"), ("models", "/")):
+        page.goto(f"{ADMIN}{path}")
+        look(page, name, found)
     page.goto(f"{ADMIN}/review/?subject_kind__exact=person")
     follow(page, page.locator("#result_list tbody th a").first)
     look(page, "review of a person", found)
