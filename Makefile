@@ -15,7 +15,7 @@ PARALLEL = -q -n $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n +
 help:
 	@echo "make demo         sandbox on http://localhost:$(SANDBOX_PORT), example site on http://localhost:$(PORT); Ctrl-C stops both"
 	@echo "make demo-reset   forget the demo's database, keys and files"
-	@echo "make test         the whole test suite, on SQLite (DATABASE_URL chooses another database)"
+	@echo "make test         the test suite, on SQLite (DATABASE_URL chooses another database; ARGS=-m thorough runs the rest)"
 	@echo "make coverage     the suite on SQLite, and on DATABASE_URL if that is given, with the branches it has taken"
 	@echo "make mutants      changes to the code that no test notices (ARGS chooses functions; see CONTRIBUTING.md)"
 	@echo "make lint         ruff, and the check that imports point one way"
@@ -33,6 +33,7 @@ demo-reset:
 
 # COVERAGE=1 measures it too, for coverage-report. Hundreds of short processes share compiled modules, whatever the shell forbids.
 test: export PYTHONDONTWRITEBYTECODE =
+test: ARGS ?= -m "not thorough"
 test: $(VENV)/.test
 	@$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PARALLEL) $(ARGS)
 

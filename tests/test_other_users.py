@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.parametrize(
     "suite",
     [
-        pytest.param("other_users", id="a-uuid-and-an-email-address-and-no-name"),
+        pytest.param("other_users", marks=pytest.mark.thorough, id="a-uuid-and-an-email-address-and-no-name"),
         pytest.param("other_users.optional_email", id="an-email-address-that-is-unique-or-null"),
     ],
 )

@@ -14,7 +14,7 @@ from tests.site_process import SiteProcess, free_port
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 # Only what is found comes back: the rest is much more.
 VIOLATIONS = "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations)"
-LANGUAGES = pytest.mark.parametrize("language", ["en", "es"])
+LANGUAGES = pytest.mark.parametrize("language", ["en", pytest.param("es", marks=pytest.mark.thorough)])
 ADMIN = "/admin/django_eprospera"
 
 

@@ -74,8 +74,12 @@ def test_denied_consent_leads_to_a_page_that_offers_another_try(visitor, demo):
 
 @pytest.mark.parametrize(
     ("persona", "status"),
-    [(SAMUEL, 200), (MIRJAM, 200), (OTTO, 403), (NADIA, 403)],
-    ids=["e-resident", "visitor", "ended", "never"],
+    [
+        pytest.param(SAMUEL, 200, id="e-resident"),
+        pytest.param(MIRJAM, 200, id="visitor", marks=pytest.mark.thorough),
+        pytest.param(OTTO, 403, id="ended", marks=pytest.mark.thorough),
+        pytest.param(NADIA, 403, id="never"),
+    ],
 )
 def test_members_page_opens_for_residents_only(visitor, persona, status):
     page = visitor()

@@ -23,8 +23,8 @@ EMAIL_FILE_PATH = HOME / "mails"
 ADMINS = ["staff@example.test"] if django.VERSION >= (6, 0) else [("Staff", "staff@example.test")]
 
 EPROSPERA_SPOOL = HOME / "spool"
-EPROSPERA_TIMEOUT = 1
-EPROSPERA_DEADLINE = 2
+EPROSPERA_TIMEOUT = 2
+EPROSPERA_DEADLINE = 4
 EPROSPERA_REFRESH_PAUSE = timedelta(0)
 EPROSPERA_REFRESH_BUDGET = timedelta(0)
 EPROSPERA_STALE_AFTER = timedelta(0)
