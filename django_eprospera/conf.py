@@ -162,6 +162,25 @@ class Conf:
         return _duration("EPROSPERA_RECENT_SIGN_IN", timedelta(minutes=5))
 
     @property
+    def EPROSPERA_GATES(self) -> dict[str, dict[str, Any]]:
+        """What users need for URLs that begin so: `{"/vault/": {"kyc": True}}`, with the arguments of `access.Policy`.
+
+        `django_eprospera.middleware.AccessMiddleware` has to be in MIDDLEWARE.
+        """
+        value = _read("EPROSPERA_GATES", {})
+        if not isinstance(value, dict) or not all(isinstance(needs, dict) for needs in value.values()):
+            raise ConfigurationError(
+                'EPROSPERA_GATES must be a dictionary of dictionaries, such as {"/vault/": {"kyc": True}}, not '
+                f"{_found(value)}."
+            )
+        for beginning in value:
+            if not isinstance(beginning, str) or not beginning.startswith("/") or not beginning.endswith("/"):
+                raise ConfigurationError(
+                    f'EPROSPERA_GATES: {beginning!r} must be a path that begins and ends with "/", such as "/vault/".'
+                )
+        return value
+
+    @property
     def EPROSPERA_NOTIFY_OWNER(self) -> bool:
         """Whether users get an e-mail when an identity was linked to their account, or their connection was ended."""
         return _flag("EPROSPERA_NOTIFY_OWNER", default=False)

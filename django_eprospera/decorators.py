@@ -1,24 +1,25 @@
 """Decorators that restrict views, ordinary and `async`, by the rules of `access`.
 
 Anonymous users are redirected to the sign-in page. A refused user gets `django_eprospera/gate_refused.html`, with status 403,
-which gives the reason and the next step.
+which gives the reason and the next step; a program gets a problem document.
 """
 
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from urllib.parse import urlencode
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpResponseRedirect
+from django.http import HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
-from django.utils.cache import add_never_cache_headers
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
 
 from django_eprospera import access
+from django_eprospera.access.answers import OK, refused
 from django_eprospera.conf import conf
 from django_eprospera.sign_in.next_url import page_before
 from django_eprospera.sign_in.recent import has_recent_authentication, has_recent_sign_in
@@ -29,12 +30,33 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-    Gate = Callable[[Any], access.Access]
+    Gate = Callable[[HttpRequest, dict[str, Any]], access.Access]
 
-__all__ = ["kyc_required", "recent_sign_in_required", "refuse", "residency_required"]
+__all__ = ["access_required", "kyc_required", "recent_sign_in_required", "refuse", "residency_required"]
 
-P = ParamSpec("P")
+# Media types of answers for programs (RFC 9457).
+_JSON: Final = ("application/problem+json", "application/json")
+
 View = TypeVar("View", bound="Callable[..., Any]")
+
+
+def access_required(policy: access.Policy, *, company: str = "") -> Callable[[View], View]:
+    """Decorator for views that checks that the user has what `policy` names.
+
+    `company` is the name of the URL argument with the primary key of the company in question, for a policy with `company`:
+    `@access_required(Policy(company="approved"), company="pk")`. Raises TypeError if one is given without the other.
+    """
+    if bool(policy.company) is not bool(company):
+        raise TypeError(
+            "A policy about a company needs the name of the URL argument that chooses it, and no other policy does: "
+            'access_required(Policy(company="shared"), company="pk").'
+        )
+
+    def gate(request: HttpRequest, arguments: dict[str, Any]) -> access.Access:
+        chosen = str(arguments.get(company, "")) if company else None
+        return access.evaluate(request.user, policy, company=chosen, request=request)
+
+    return lambda view: _behind(gate, policy.needed_scopes, view)
 
 
 @overload
@@ -50,14 +72,8 @@ def residency_required(view: Any = None, *, types: Collection[str] = ()) -> Any:
 
     Raises TypeError if `types` is a string.
     """
-    if isinstance(types, str):
-        raise TypeError(f"types must be a list of residency types, not the string {types!r}.")
-    allowed = frozenset(types)
-
-    def gate(user: Any) -> access.Access:
-        return access.residency(user, allowed)
-
-    return _behind(gate, "residency", view) if view else lambda inner: _behind(gate, "residency", inner)
+    decorate = access_required(access.Policy(residency=types or True))
+    return decorate if view is None else decorate(view)
 
 
 @overload
@@ -70,44 +86,54 @@ def kyc_required(view: None = None) -> Callable[[View], View]: ...
 
 def kyc_required(view: Any = None) -> Any:
     """Decorator for views that checks that the user's KYC is approved: `@kyc_required` or `@kyc_required()`."""
-    return _behind(access.kyc, "kyc", view) if view else lambda inner: _behind(access.kyc, "kyc", inner)
+    decorate = access_required(access.Policy(kyc=True))
+    return decorate if view is None else decorate(view)
 
 
-def recent_sign_in_required(
-    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase] | None = None, *, max_age: timedelta | None = None
-) -> Any:
+@overload
+def recent_sign_in_required(view: View) -> View: ...
+
+
+@overload
+def recent_sign_in_required(view: None = None, *, max_age: timedelta | None = None) -> Callable[[View], View]: ...
+
+
+def recent_sign_in_required(view: Any = None, *, max_age: timedelta | None = None) -> Any:
     """Decorator for views that checks that the user signed in at e-Próspera within `max_age` (EPROSPERA_RECENT_SIGN_IN).
 
     `@recent_sign_in_required` or `@recent_sign_in_required(max_age=timedelta(minutes=1))`. Other users are asked to sign in. A
     GET then returns to the same URL; a POST is not repeated, but returns to the page that sent it.
     """
 
-    def decorate(
-        inner: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
-    ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
-        @wraps(inner)
-        def gate(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            if has_recent_sign_in(request, max_age):
-                return inner(request, *args, **kwargs)
-            return ask_to_sign_in(request)
+    def gate(request: HttpRequest, _arguments: dict[str, Any]) -> access.Access:
+        if has_recent_sign_in(request, max_age):
+            return OK
+        return refused("sign_in_again" if request.user.is_authenticated else "anonymous")
 
-        return gate
-
-    return decorate if view is None else decorate(view)
+    return _behind(gate, set(), view) if view else lambda inner: _behind(gate, set(), inner)
 
 
 def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
-    """Return the response to a refused request: a redirect to the sign-in page, or the 403 page with the reason."""
-    if answer.code == "anonymous":
-        return redirect_to_login(request.get_full_path())
-    context = {"access": answer, "home": get_script_prefix(), "portal": conf.EPROSPERA_BASE_URL}
-    response = render(request, "django_eprospera/gate_refused.html", context, status=403)
+    """Return the response to a refused request.
+
+    A client that prefers JSON to HTML gets a problem document (RFC 9457) with status 403, and is never redirected. A browser is
+    redirected to the sign-in page, or to the one that asks for a recent sign-in, or gets the 403 page with the reason.
+    """
+    response: HttpResponseBase
+    if request.get_preferred_type(["text/html", *_JSON]) in _JSON:
+        response = JsonResponse(answer.problem, status=403, content_type=_JSON[0])
+    elif answer.code in {"anonymous", "sign_in_again"}:
+        response = ask_to_sign_in(request)
+    else:
+        context = {"access": answer, "home": get_script_prefix(), "portal": conf.EPROSPERA_BASE_URL}
+        response = render(request, "django_eprospera/gate_refused.html", context, status=403)
     add_never_cache_headers(response)
+    patch_vary_headers(response, ["Accept"])
     return response
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
-    """Return a redirect to the page that asks for a recent sign-in."""
+    """Return a redirect to the sign-in page, or to the page that asks a user for a recent sign-in."""
     is_safe_method = request.method in {"GET", "HEAD"}
     target = request.get_full_path() if is_safe_method else page_before(request)
     if not request.user.is_authenticated:
@@ -136,28 +162,28 @@ def _redirect(request: HttpRequest, name: str, target: str) -> HttpResponse:
     return response
 
 
-def _behind(gate: Gate, feature: str, view: Any) -> Any:
+def _behind(gate: Gate, scopes: set[str], view: Any) -> Any:
     if iscoroutinefunction(view):
 
         @wraps(view)
         async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             # The user is loaded, and the gate reads the database: both in a thread.
-            answer = await sync_to_async(lambda: gate(request.user))()
+            answer = await sync_to_async(gate)(request, kwargs)
             if answer.allowed:
                 return await view(request, *args, **kwargs)
             return await sync_to_async(refuse)(request, answer)
 
-        return _needing(feature, async_view)
+        return _needing(scopes, async_view)
 
     @wraps(view)
     def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        answer = gate(request.user)
+        answer = gate(request, kwargs)
         return view(request, *args, **kwargs) if answer.allowed else refuse(request, answer)
 
-    return _needing(feature, sync_view)
+    return _needing(scopes, sync_view)
 
 
-def _needing(feature: str, view: Any) -> Any:
+def _needing(scopes: set[str], view: Any) -> Any:
     # For the system check. `wraps` copies it to decorators above, and `as_view` from `dispatch` to the view.
-    view.eprospera_features = {feature, *getattr(view, "eprospera_features", ())}
+    view.eprospera_scopes = {*scopes, *getattr(view, "eprospera_scopes", ())}
     return view

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django_eprospera.decorators import ask_to_sign_in, kyc_required, residency_required
-from django_eprospera.sign_in.recent import has_recent_sign_in
+from django_eprospera.access import Policy
+from django_eprospera.decorators import access_required, kyc_required, recent_sign_in_required, residency_required
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import timedelta
 
-    from django.http import HttpRequest, HttpResponseBase
+    from django.http import HttpResponseBase
 
-__all__ = ["KycRequiredMixin", "RecentSignInRequiredMixin", "ResidencyRequiredMixin"]
+    View = Callable[..., HttpResponseBase]
+
+__all__ = ["AccessRequiredMixin", "KycRequiredMixin", "RecentSignInRequiredMixin", "ResidencyRequiredMixin"]
+
+
+class AccessRequiredMixin:
+    """`access_required` for class-based views: `access_policy` is its policy, `access_company` its `company`."""
+
+    access_policy: ClassVar[Policy] = Policy()
+    access_company: ClassVar[str] = ""
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> View:
+        """Return the view function, restricted by the gate."""
+        view: View = super().as_view(**initkwargs)  # type: ignore[misc]
+        return access_required(cls.access_policy, company=cls.access_company)(view)
 
 
 class ResidencyRequiredMixin:
@@ -22,9 +37,9 @@ class ResidencyRequiredMixin:
     residency_types: ClassVar[Collection[str]] = ()
 
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+    def as_view(cls, **initkwargs: Any) -> View:
         """Return the view function, restricted by the gate."""
-        view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
+        view: View = super().as_view(**initkwargs)  # type: ignore[misc]
         return residency_required(types=initkwargs.get("residency_types", cls.residency_types))(view)
 
 
@@ -32,20 +47,21 @@ class KycRequiredMixin:
     """`kyc_required` for class-based views."""
 
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+    def as_view(cls, **initkwargs: Any) -> View:
         """Return the view function, restricted by the gate."""
-        view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
+        view: View = super().as_view(**initkwargs)  # type: ignore[misc]
         return kyc_required(view)
 
 
 class RecentSignInRequiredMixin:
     """`recent_sign_in_required` for class-based views. `recent_sign_in_max_age` is its `max_age`."""
 
-    recent_sign_in_max_age: timedelta | None = None
+    recent_sign_in_max_age: ClassVar[timedelta | None] = None
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Dispatch the request if the sign-in is recent enough; otherwise redirect to the page that asks for one."""
-        if has_recent_sign_in(request, self.recent_sign_in_max_age):
-            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
-            return response
-        return ask_to_sign_in(request)
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> View:
+        """Return the view function, restricted by the gate."""
+        view: View = super().as_view(**initkwargs)  # type: ignore[misc]
+        return recent_sign_in_required(max_age=initkwargs.get("recent_sign_in_max_age", cls.recent_sign_in_max_age))(
+            view
+        )

@@ -9,6 +9,7 @@ from django.test import override_settings
 from django.utils import timezone, translation
 
 from django_eprospera import access, scopes
+from django_eprospera.access.answers import MESSAGES, NEXT_STEPS
 from django_eprospera.models import Connection, Review
 from tests import factories
 
@@ -191,7 +192,7 @@ def test_require_raises_what_django_answers_with_403():
 
 
 def test_a_next_step_is_that_of_a_code():
-    assert set(access._NEXT_STEPS) < set(access._MESSAGES)
+    assert set(NEXT_STEPS) < set(MESSAGES)
     assert access.Access(allowed=False, code="not_shared").next_step == "share"
     assert access.Access(allowed=False, code="not_requested").next_step == "", "nothing that the person can do"
 
@@ -212,7 +213,7 @@ def test_a_review_that_lacks_scopes_waits_for_the_site_or_for_consent(settings, 
 
 
 def test_every_answer_has_a_sentence():
-    for code, sentence in access._MESSAGES.items():
+    for code, sentence in MESSAGES.items():
         with translation.override("en"):
             assert str(sentence).endswith("."), code
 

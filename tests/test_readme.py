@@ -236,4 +236,4 @@ def test_commands_that_the_pages_name_exist():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     commands = {name for page in pages for name in re.findall(r"\beprospera_(?:[a-z]+_?)+\b", page.read_text())}
     existing = {path.stem for path in (ROOT / "django_eprospera/management/commands").glob("eprospera_*.py")}
-    assert commands - existing - {"eprospera_sign_in"} == set()
+    assert commands - existing - {"eprospera_access", "eprospera_sign_in"} == set()

@@ -10,7 +10,7 @@ PAGE = (ROOT / "docs/reference.md").read_text()
 LISTED = re.findall(r"^\| `([\w.]+)` \| .+ \|$", PAGE, re.MULTILINE)
 PUBLIC = [
     "access", "audit", "backends", "conf", "consent", "decorators", "documents", "errors", "fields", "freshness", "kyc",
-    "mixins", "models", "pipeline", "scopes", "signals", "tasks", "tokens", "urls", "views",
+    "middleware", "mixins", "models", "pipeline", "scopes", "signals", "tasks", "tokens", "urls", "views",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from django_eprospera.errors import ConfigurationError
 from django_eprospera.keys import keyring
 from django_eprospera.models import Connection
 from django_eprospera.rotation import census
+from django_eprospera.scopes import FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def check_connections(*, databases: Sequence[str] | None = None, **_: Any) -> li
 @register(Tags.database)
 def check_reviewers(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Return a warning if somebody was given the permission to decide reviews, and their scopes are not requested."""
-    missing = missing_scopes("kyc")
+    missing = missing_scopes(FEATURES["kyc"])
     return [
         warning("W009", f"The reviewers in database {alias!r} will have nobody to decide on: {missing}.", SCOPE_HINT)
         for alias in databases or ()

@@ -23,6 +23,7 @@ CHECKS: Final[dict[str, str]] = {
     "eprospera.E011": "EPROSPERA_REFRESH_LEASE is shorter than a refresh may take",
     "eprospera.E012": "EPROSPERA_STORAGE is not an alias in STORAGES",
     "eprospera.E013": "SOCIAL_AUTH_EPROSPERA_SCOPE is neither a list nor a string",
+    "eprospera.E014": "EPROSPERA_GATES is no policy, or its middleware is not installed",
     "eprospera.E020": "a value, file or index entry needs a key that is not configured",
     "eprospera.E021": "a sealed column contains plain text",
     "eprospera.E101": "the label of a sealed field is malformed",

@@ -1,4 +1,4 @@
-"""Template tags: `{% load eprospera %}` provides the sign-in button, and filters for texts and times."""
+"""Template tags: `{% load eprospera %}` provides the sign-in button, gates, and filters for texts and times."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from django.utils.formats import date_format
 from social_django.views import NAMESPACE
 
 from django_eprospera import wording
+from django_eprospera.access import Policy, evaluate
 from django_eprospera.sign_in.next_url import safe_next
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["eprospera_sign_in", "moment"]
+    from django_eprospera.access import Access
+
+__all__ = ["eprospera_access", "eprospera_sign_in", "moment"]
 
 register = template.Library()
 
@@ -31,6 +34,18 @@ _VARIANTS: Final = ("filled", "outline")
 def moment(value: datetime | None) -> str:
     """Return a time in the user's language, with its time zone: `{{ row.synced_at|moment }}`; empty for None."""
     return f"{date_format(value, 'DATETIME_FORMAT')} {value.tzname()}" if value else ""
+
+
+@register.simple_tag(takes_context=True)
+def eprospera_access(context: dict[str, Any], **needs: Any) -> Access:
+    """Return whether the page's user has access by a policy with these arguments: `{% eprospera_access kyc=True as vault %}`.
+
+    The result has `allowed`, `code`, `message` and `next_step`; a company in question is given by `of`:
+    `{% eprospera_access company="shared" of=company as may %}`. Raises as `access.Policy` and `access.evaluate` do.
+    """
+    company = needs.pop("of", None)
+    request = context["request"]
+    return evaluate(request.user, Policy(**needs), company=company, request=request)
 
 
 @register.inclusion_tag("django_eprospera/sign_in_button.html", takes_context=True)
