@@ -121,7 +121,7 @@ def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
     """
     response: HttpResponseBase
     if request.get_preferred_type(["text/html", *_JSON]) in _JSON:
-        response = JsonResponse(answer.problem, status=403, content_type=_JSON[0])
+        response = problem(answer)
     elif answer.code in {"anonymous", "sign_in_again"}:
         response = ask_to_sign_in(request)
     else:
@@ -130,6 +130,11 @@ def refuse(request: HttpRequest, answer: access.Access) -> HttpResponseBase:
     add_never_cache_headers(response)
     patch_vary_headers(response, ["Accept"])
     return response
+
+
+def problem(answer: access.Access) -> HttpResponse:
+    """Return a refusal as a problem document (RFC 9457), with status 403."""
+    return JsonResponse(answer.problem, status=403, content_type=_JSON[0])
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.auth import SESSION_KEY
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.template import Context, Template
@@ -60,7 +61,7 @@ def company_of(connection):
 def signed_in(rf, user, seconds_ago=0):
     request = rf.get("/")
     request.user = user
-    request.session = {"eprospera_auth_time": int(timezone.now().timestamp()) - seconds_ago}
+    request.session = {"eprospera_auth_time": int(timezone.now().timestamp()) - seconds_ago, SESSION_KEY: str(user.pk)}
     return request
 
 
@@ -78,6 +79,12 @@ def test_all_that_is_missing_is_named_and_the_first_is_the_reason(rf, connection
     answer = evaluate(connection.user, ALL, company=company_of(connection), request=request)
     assert answer.missing == ("on_its_way", "entity_pending", "kyc_pending", "too_old", "sign_in_again")
     assert (answer.allowed, answer.code, answer.next_step) == (False, "on_its_way", "wait")
+
+
+def test_a_recent_sign_in_is_that_of_the_user_and_not_of_another_session(rf, connection):
+    request = signed_in(rf, factories.user())
+    request.user = connection.user
+    assert evaluate(connection.user, Policy(recent_sign_in=True), request=request).code == "sign_in_again"
 
 
 @pytest.mark.parametrize(

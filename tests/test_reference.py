@@ -10,7 +10,8 @@ PAGE = (ROOT / "docs/reference.md").read_text()
 LISTED = re.findall(r"^\| `([\w.]+)` \| .+ \|$", PAGE, re.MULTILINE)
 PUBLIC = [
     "access", "audit", "backends", "conf", "consent", "decorators", "documents", "errors", "fields", "freshness", "kyc",
-    "middleware", "mixins", "models", "pipeline", "scopes", "signals", "tasks", "tokens", "urls", "views",
+    "middleware", "mixins", "models", "ninja", "pipeline", "rest_framework", "scopes", "signals", "tasks", "tokens",
+    "urls", "views",
 ]  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from django.contrib.auth import SESSION_KEY
+
 from django_eprospera.conf import conf
 
 if TYPE_CHECKING:
@@ -51,5 +53,8 @@ def has_recent_authentication(request: HttpRequest, at: float | None = None) -> 
 def _is_recent(request: HttpRequest, name: str, at: float, max_age: timedelta) -> bool:
     noted = request.session.get(name)
     if not isinstance(noted, int) or isinstance(noted, bool) or not request.user.is_authenticated:
+        return False
+    # An API may know its user by a token that comes with another user's session.
+    if request.session.get(SESSION_KEY) != request.user._meta.pk.value_to_string(request.user):
         return False
     return noted <= time.time() and at - noted < max_age.total_seconds()

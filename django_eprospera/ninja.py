@@ -1,0 +1,41 @@
+"""Access rules for operations of Django Ninja."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ninja.security import SessionAuth
+
+from django_eprospera.access import Policy, evaluate
+from django_eprospera.decorators import problem
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from django_eprospera.access import AccessRefused
+
+__all__ = ["AccessAuth", "refusal"]
+
+
+class AccessAuth(SessionAuth):
+    """Authentication by Django's session, with protection against CSRF, of users who have what `policy` names.
+
+    `company` is the URL argument with the company in question. A refusal raises AccessRefused; `refusal` answers it:
+    `api.add_exception_handler(AccessRefused, refusal)`.
+    """
+
+    def __init__(self, policy: Policy, *, company: str = "") -> None:
+        super().__init__(csrf=True)
+        self._policy, self._company = policy, company
+
+    def authenticate(self, request: HttpRequest, _key: str | None = None) -> Any:
+        """Return the user. Raises AccessRefused."""
+        match = request.resolver_match
+        chosen = str(match.kwargs.get(self._company, "")) if self._company and match else None
+        evaluate(request.user, self._policy, company=chosen, request=request).require()
+        return request.user
+
+
+def refusal(_request: HttpRequest, error: AccessRefused) -> HttpResponse:
+    """Return the problem document of a refusal (RFC 9457), with status 403."""
+    return problem(error.access)
