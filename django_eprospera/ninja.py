@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["AccessAuth", "refusal"]
 
 
-class AccessAuth(SessionAuth):
+class AccessAuth(SessionAuth):  # type: ignore[misc]
     """Authentication by Django's session, with protection against CSRF, of users who have what `policy` names.
 
     `company` is the URL argument with the company in question. A refusal raises AccessRefused; `refusal` answers it:

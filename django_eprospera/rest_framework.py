@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["AccessPermission", "access_permission"]
 
 
-class AccessPermission(BasePermission):
+class AccessPermission(BasePermission):  # type: ignore[misc]
     """Permission of users who have what `policy` names; `company` is the URL argument with the company in question.
 
     A refusal has status 403 and the members of a problem document (RFC 9457 section 3).
@@ -39,7 +39,7 @@ def access_permission(policy: Policy, *, company: str = "") -> type[AccessPermis
     return type("AccessPermission", (AccessPermission,), {"policy": policy, "company": company})
 
 
-class _Refused(APIException):
+class _Refused(APIException):  # type: ignore[misc]
     status_code = 403
 
     def __init__(self, answer: Access) -> None:
