@@ -21,8 +21,8 @@ from django.db.models import Q
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.http import content_disposition_header
-from PIL import Image
 
+from django_eprospera import pictures
 from django_eprospera.conf import conf
 from django_eprospera.crypto import DoesNotOpen
 from django_eprospera.errors import ApiError, DocumentError, SealedValueError
@@ -39,21 +39,18 @@ if TYPE_CHECKING:
 
     StoredFile = VerificationImage | EntityDocument
 
-__all__ = ["is_stored", "open_chunks", "read", "response"]
+__all__ = ["is_stored", "open_chunks", "read", "response", "thumbnail"]
 
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = "eprospera"
+_THUMBNAIL: Final = ".thumbnail"
 PDF: Final = "application/pdf"
-_FORMATS: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-PICTURES: Final = frozenset(_FORMATS.values())
 _EXTENSIONS: Final = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", PDF: "pdf"}
 
-# A picture of a few kilobytes can decode to gigabytes. No camera that photographs passports has more pixels than this.
-_MAX_PIXELS: Final = 40_000_000
 _ACCEPTED: Final[dict[type[StoredFile], frozenset[str]]] = {
-    VerificationImage: PICTURES,
-    EntityDocument: PICTURES | {PDF},
+    VerificationImage: pictures.PICTURES,
+    EntityDocument: pictures.PICTURES | {PDF},
 }
 # A file is larger than an answer and may take so many times longer.
 _DEADLINE_FACTOR: Final = 4
@@ -100,13 +97,10 @@ def store(stored_file: StoredFile, content: bytes, **described: Any) -> None:
     Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`, or `gone` if the row has been deleted.
     """
     content_type = content_type_of(content, accept=_ACCEPTED[type(stored_file)])
-    sealed = BytesIO()
-    keys = keyring()
-    keys.seal_file(owner_of(stored_file), BytesIO(content), sealed)
-    name = storage().save(f"{FOLDER}/{uuid.uuid4()}.sealed", ContentFile(sealed.getvalue()))
+    name = save(stored_file, content)
     values = {
         "storage_name": name,
-        "key_id": keys.current,
+        "key_id": keyring().current,
         "content_type": content_type,
         "size": len(content),
         "digest": hashlib.sha256(content).hexdigest(),
@@ -117,8 +111,47 @@ def store(stored_file: StoredFile, content: bytes, **described: Any) -> None:
     try:
         _point_to(stored_file, values)
     except BaseException:
-        storage().delete(name)
+        delete(name)
         raise
+
+
+def save(stored_file: StoredFile, content: bytes) -> str:
+    """Seal `content` for the row, under the newest key, in a new file of the storage. Returns its name."""
+    return _save(f"{FOLDER}/{uuid.uuid4()}.sealed", owner_of(stored_file), content)
+
+
+def save_thumbnail(picture: VerificationImage, name: str, digest: str, content: bytes) -> None:
+    """Seal `content` as the thumbnail of the picture with this digest in the file `name`, unless there is one."""
+    wanted = thumbnail_of(name)
+    if (saved := _save(wanted, _owner_of_thumbnail(picture, digest), content)) != wanted:
+        storage().delete(saved)  # another request made it at the same time
+
+
+def delete(name: str) -> None:
+    """Delete a file and its thumbnail."""
+    for each in (thumbnail_of(name), name):
+        storage().delete(each)
+
+
+def thumbnail_of(name: str) -> str:
+    """Return the name of the thumbnail of the file `name`."""
+    return f"{name}{_THUMBNAIL}"
+
+
+def file_of(name: str) -> str:
+    """Return the name of the file that a file is the thumbnail of, or its own name."""
+    return name.removesuffix(_THUMBNAIL)
+
+
+def _owner_of_thumbnail(picture: VerificationImage, digest: str) -> bytes:
+    # With the digest, so that the thumbnail of an earlier picture does not open as that of this one.
+    return owner_of(picture) + f"\0thumbnail\0{digest}".encode()
+
+
+def _save(name: str, owner: bytes, content: bytes) -> str:
+    sealed = BytesIO()
+    keyring().seal_file(owner, BytesIO(content), sealed)
+    return str(storage().save(name, ContentFile(sealed.getvalue())))
 
 
 def _point_to(stored_file: StoredFile, values: dict[str, Any]) -> None:
@@ -152,7 +185,7 @@ def forget(stored_file: StoredFile) -> None:
 def _delete_after_commit(name: str, alias: str) -> None:
     if name:
         # If the storage fails, the file remains without a row until `eprospera_prune` deletes it.
-        transaction.on_commit(lambda: storage().delete(name), using=alias, robust=True)
+        transaction.on_commit(lambda: delete(name), using=alias, robust=True)
 
 
 def _have_fetched_again(stored_file: StoredFile) -> None:
@@ -191,6 +224,36 @@ def open_chunks(stored_file: StoredFile) -> Iterator[bytes]:
 
 
 @forget_locals
+def thumbnail(picture: VerificationImage) -> bytes:
+    """Return a small copy of the picture, a WebP of at most 20 kB. The first look makes it, and the storage keeps it, sealed.
+
+    Raises SealedValueError if it cannot be decrypted, and what `read` raises.
+    """
+    content = stored_thumbnail(picture)
+    if content is None:
+        content = pictures.thumbnail(read(picture))
+        save_thumbnail(picture, picture.storage_name, picture.digest or "", content)
+    return content
+
+
+def stored_thumbnail(picture: VerificationImage) -> bytes | None:
+    """Return the thumbnail, or None if the storage has none. Raises SealedValueError if it cannot be decrypted."""
+    name = thumbnail_of(picture.storage_name)
+    try:
+        source = storage().open(name)
+    except FileNotFoundError:
+        return None
+    with source:
+        try:
+            return b"".join(keyring().open_file(_owner_of_thumbnail(picture, picture.digest or ""), source))
+        except DoesNotOpen as error:
+            raise SealedValueError(
+                f"{picture._meta.label}, the thumbnail of row {picture.pk}, does not open: {error}. Nothing was changed. Put "
+                f"the key back into FIELD_ENCRYPTION_KEY, or delete {name} from the storage: it is made again."
+            ) from None
+
+
+@forget_locals
 def read(stored_file: StoredFile) -> bytes:
     """Return the decrypted file, after verifying that it is complete and the one that was fetched. Raises as `open_chunks`."""
     content = b"".join(open_chunks(stored_file))
@@ -210,8 +273,16 @@ def response(stored_file: StoredFile, *, filename: str) -> HttpResponse:
     """
     content = read(stored_file)
     # From the content again: the column may have been written by somebody else.
-    content_type = PDF if content.startswith(b"%PDF-") else stored_file.content_type
-    inline = content_type in PICTURES
+    return _response(content, PDF if content.startswith(b"%PDF-") else stored_file.content_type, filename)
+
+
+def thumbnail_response(picture: VerificationImage, *, filename: str) -> HttpResponse:
+    """Return a response with the thumbnail. Raises as `thumbnail`."""
+    return _response(thumbnail(picture), pictures.THUMBNAIL_TYPE, filename)
+
+
+def _response(content: bytes, content_type: str, filename: str) -> HttpResponse:
+    inline = content_type in pictures.PICTURES
     answer = HttpResponse(
         content, content_type=content_type if inline or content_type == PDF else "application/octet-stream"
     )
@@ -232,39 +303,13 @@ def _safe(filename: str) -> str:
 
 
 def content_type_of(data: bytes, *, accept: frozenset[str]) -> str:
-    """Return the media type of `data`, determined from its content: one of `accept` (members of `PICTURES`, and `PDF`).
+    """Return the media type of `data`, determined from its content: one of `accept` (`pictures.PICTURES` and `PDF`).
 
     A picture must decode completely. Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`.
     """
     if not data:
         raise DocumentError("empty", "The file is empty.")
-    found = PDF if data.startswith(b"%PDF-") else _picture_type(data)
+    found = PDF if data.startswith(b"%PDF-") else pictures.media_type(data)
     if found not in accept:
         raise DocumentError("wrong_type", f"The file must be one of {', '.join(sorted(accept))}, and undamaged.")
     return found
-
-
-def _picture_type(data: bytes) -> str:
-    try:
-        # Two passes: `verify` reads checksums and leaves the picture unusable, `load` decodes every pixel.
-        with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
-            _bound(picture)
-            picture.verify()
-        with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
-            picture.load()
-            return _FORMATS.get(picture.format or "", "")
-    except DocumentError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DocumentError("too_many_pixels", _too_many()) from None
-    except Exception:  # noqa: BLE001 - decoders raise errors of any type; each means that it is not a picture
-        return ""
-
-
-def _bound(picture: Image.Image) -> None:
-    if picture.width * picture.height > _MAX_PIXELS:
-        raise DocumentError("too_many_pixels", _too_many())
-
-
-def _too_many() -> str:
-    return f"The picture has more than {_MAX_PIXELS:,} pixels."

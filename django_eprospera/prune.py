@@ -82,7 +82,7 @@ def prune(*, dry_run: bool = False) -> Pruned:
     for name in _orphans():
         count.files += 1
         if not dry_run:
-            documents.storage().delete(name)
+            documents.delete(name)
     if not dry_run:
         count.files += spool.sweep()
         count.sign_ins = prune_sign_ins()
@@ -185,14 +185,16 @@ def _orphans() -> Iterator[str]:
     """Yield the names of sealed files that belong to no row."""
     storage, young = documents.storage(), timezone.now() - _WRITING
     try:
-        names = {
-            f"{documents.FOLDER}/{name}" for name in storage.listdir(documents.FOLDER)[1] if name.endswith(".sealed")
-        }
+        found = [name for name in storage.listdir(documents.FOLDER)[1] if ".sealed" in name]
     except FileNotFoundError:
         return
-    if not names:
+    if not found:
         return
+    # By the name that a row would have: the name of a file that exists, the thumbnail if there is no other.
+    names = [f"{documents.FOLDER}/{name}" for name in sorted(found, key=len, reverse=True)]
+    orphans = {documents.file_of(name): name for name in names}
     for model in (VerificationImage, EntityDocument):
         stored = model.objects.exclude(storage_name="").values_list("storage_name", flat=True)
-        names.difference_update(stored.iterator(chunk_size=_BATCH))
-    yield from (name for name in sorted(names) if storage.get_modified_time(name) < young)
+        for name in stored.iterator(chunk_size=_BATCH):
+            orphans.pop(name, None)
+    yield from (name for name, there in sorted(orphans.items()) if storage.get_modified_time(there) < young)

@@ -22,6 +22,7 @@ urlpatterns = [
     path("eprospera/disconnect/", views.disconnect, name="disconnect"),
     path("eprospera/switch-account/", views.switch_account, name="switch_account"),
     path("eprospera/image/<uuid:pk>/", views.image, name="image"),
+    path("eprospera/image/<uuid:pk>/small/", views.thumbnail, name="thumbnail"),
     path("eprospera/document/<uuid:pk>/", views.document, name="document"),
     path("eprospera/confirm-identity/", views.confirm_identity, name="confirm_identity"),
     path("eprospera/other-sessions/", views.other_sessions, name="other_sessions"),

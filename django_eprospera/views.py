@@ -28,7 +28,7 @@ from django_eprospera.conf import conf
 from django_eprospera.consent import connection_of, is_granted, readable_documents
 from django_eprospera.decorators import recent_authentication_required
 from django_eprospera.errors import DocumentError, SealedValueError
-from django_eprospera.models import Connection, EntityDocument, ResourceState, VerificationImage
+from django_eprospera.models import Connection, ResourceState, VerificationImage
 from django_eprospera.sign_in.association import is_proven
 from django_eprospera.sign_in.next_url import safe_next
 from django_eprospera.sign_in.sessions import end_other_sessions
@@ -37,6 +37,7 @@ from django_eprospera.wording import visible
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Callable
 
     from django.contrib.auth.models import User
     from django.http import QueryDict
@@ -51,6 +52,7 @@ __all__ = [
     "other_sessions",
     "refresh",
     "switch_account",
+    "thumbnail",
 ]
 
 logger = logging.getLogger(__name__)
@@ -125,11 +127,17 @@ def switch_account(request: HttpRequest) -> HttpResponse:
 @require_safe
 def image(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Return a picture of the user's own identity check. Raises Http404 for any other."""
-    connection = connection_of(request.user)
-    if connection is None or not is_granted(connection, ResourceState.Resource.ID_VERIFICATION):
-        raise Http404
-    mine = VerificationImage.objects.filter(verification__connection=connection)
-    return _file(request, get_object_or_404(mine.exclude(storage_name=""), pk=pk))
+    picture = _own_picture(request, pk)
+    return _file(request, lambda: documents.response(picture, filename=picture.kind))
+
+
+@never_cache
+@login_required
+@require_safe
+def thumbnail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Return the thumbnail of a picture of the user's own identity check. Raises Http404 for any other."""
+    picture = _own_picture(request, pk)
+    return _file(request, lambda: documents.thumbnail_response(picture, filename=picture.kind))
 
 
 @never_cache
@@ -137,7 +145,8 @@ def image(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @require_safe
 def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Return a document of a company that the user shares now. Raises Http404 for any other."""
-    return _file(request, get_object_or_404(readable_documents(request.user).exclude(storage_name=""), pk=pk))
+    row = get_object_or_404(readable_documents(request.user).exclude(storage_name=""), pk=pk)
+    return _file(request, lambda: documents.response(row, filename=visible(row.name or "")))
 
 
 @never_cache
@@ -187,11 +196,18 @@ def _target(request: HttpRequest) -> dict[str, Any]:
     return {"next": _next(request, request.GET), "max_age": max_age, "home": get_script_prefix()}
 
 
-def _file(request: HttpRequest, row: VerificationImage | EntityDocument) -> HttpResponse:
+def _own_picture(request: HttpRequest, pk: uuid.UUID) -> VerificationImage:
+    connection = connection_of(request.user)
+    if connection is None or not is_granted(connection, ResourceState.Resource.ID_VERIFICATION):
+        raise Http404
+    mine = VerificationImage.objects.filter(verification__connection=connection)
+    picture: VerificationImage = get_object_or_404(mine.exclude(storage_name=""), pk=pk)
+    return picture
+
+
+def _file(request: HttpRequest, opened: Callable[[], HttpResponse]) -> HttpResponse:
     try:
-        return documents.response(
-            row, filename=row.kind if isinstance(row, VerificationImage) else visible(row.name or "")
-        )
+        return opened()
     except (DocumentError, SealedValueError) as error:
         logger.error("%s", error)  # noqa: TRY400 - the text names the row; a traceback adds nothing
     return render(request, "django_eprospera/file_unavailable.html", {"home": get_script_prefix()}, status=503)

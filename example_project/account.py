@@ -39,10 +39,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Link:
-    """A picture or document; `url` is empty when there is no file."""
+    """A picture or document; `url` is empty when there is no file. A picture has a thumbnail too."""
 
     label: str
     url: str
+    thumbnail_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,10 @@ def _fill(account: Account, connection: Connection, user: Any) -> None:
         if is_granted(connection, _RESOURCE.ID_VERIFICATION) and (check := _related(connection, "id_verification")):
             account.verification = _verification(check)
             images = [image for image in check.images.all() if image.storage_name]
-            account.images = [Link(image.get_kind_display(), _url("image", image)) for image in images]
-            account.face = next((_url("image", image) for image in images if image.kind == image.Kind.FACE), "")
+            account.images = [
+                Link(image.get_kind_display(), _url("image", image), _url("thumbnail", image)) for image in images
+            ]
+            account.face = next((_url("thumbnail", image) for image in images if image.kind == image.Kind.FACE), "")
         companies = [_company(user, entity) for entity in readable_entities(user)]
         account.companies = sorted(companies, key=lambda company: company.name.casefold())
     except SealedValueError:

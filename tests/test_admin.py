@@ -222,17 +222,23 @@ def test_one_row_that_does_not_open_leaves_the_others_in_the_list(admin, connect
 def test_a_file_opens_with_the_permission_and_leaves_an_entry(client, connection):
     picture = connection.id_verification.images.get(kind="face")
     document = connection.entity_consents.get().entity.documents.get()
-    for row, name in ((picture, "django_eprospera_picture"), (document, "django_eprospera_document")):
-        page = reverse(f"admin:{name}", args=[row.pk])
+    for row, name, content, detail in (
+        (picture, "picture", documents.read(picture), {}),
+        (picture, "thumbnail", documents.thumbnail(picture), {"part": "thumbnail"}),
+        (document, "document", documents.read(document), {}),
+    ):
+        page = reverse(f"admin:django_eprospera_{name}", args=[row.pk])
         client.force_login(staff("view_review", "view_idverification"))
         assert client.get(page).status_code == 403
         client.force_login(staff("view_personal_data"))
         response = client.get(page)
-        assert response.content == documents.read(row)
+        assert response.content == content
         assert response["X-Content-Type-Options"] == "nosniff"
         assert "no-store" in response["Cache-Control"]
         assert "Canary" not in response["Content-Disposition"]
-        assert AuditEntry.objects.filter(action="opened_file", subject=subject_of(row)).count() == 1
+        entry = AuditEntry.objects.filter(action="opened_file").latest("position")
+        assert (entry.subject, entry.detail) == (subject_of(row), detail)
+    assert AuditEntry.objects.filter(action="opened_file").count() == 3
 
 
 def test_a_file_that_does_not_open_is_a_page_and_no_torn_download(admin, connection):

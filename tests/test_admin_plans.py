@@ -153,7 +153,8 @@ def details(client, plans, models):
             plans.of(address, lambda address=address: client.post(address))
     company = url("review", "change", Review.objects.get(entity=entity).pk)
     plans.of(company, lambda: client.get(company))
-    for name, row in (("picture", connection.id_verification.images.first()), ("document", entity.documents.first())):
+    picture = connection.id_verification.images.first()
+    for name, row in (("picture", picture), ("thumbnail", picture), ("document", entity.documents.first())):
         address = reverse(f"admin:django_eprospera_{name}", args=[row.pk])
         plans.of(address, lambda address=address: client.get(address))
     asked = {"action": "disconnect", "_selected_action": [str(connection.pk)]}

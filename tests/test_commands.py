@@ -11,7 +11,7 @@ from django.db import connection as database
 from django.utils import timezone
 from social_django.models import Nonce
 
-from django_eprospera import scopes
+from django_eprospera import documents, scopes
 from django_eprospera.models import (
     AuditEntry,
     Connection,
@@ -288,15 +288,22 @@ def test_prune_erases_what_was_fetched_under_a_grant_that_the_provider_ended_lon
 
 def test_prune_removes_files_that_belong_to_no_row_unless_they_may_just_be_being_written(media):
     row = factories.document(factories.consent(factories.connection()).entity)
-    for name, age in (("old.sealed", 7200), ("new.sealed", 60), ("other.txt", 7200)):
+    for name, age in (
+        ("old.sealed", 7200), ("old.sealed.thumbnail", 60), ("new.sealed", 60), ("new.sealed.thumbnail", 7200),
+        ("alone.sealed.thumbnail", 7200), ("other.txt", 7200),
+    ):  # fmt: skip
         (media / name).write_bytes(b"x")
         os.utime(media / name, (time.time() - age,) * 2)
-    os.utime(media.parent / row.storage_name, (time.time() - 7200,) * 2)
+    picture = factories.id_verification(factories.connection(), pictures=["face"]).images.get()
+    documents.thumbnail(picture)
+    kept = [row.storage_name, picture.storage_name, f"{picture.storage_name}.thumbnail"]
+    for name in kept:
+        os.utime(media.parent / name, (time.time() - 7200,) * 2)
 
-    assert counts(command("eprospera_prune")[0])[4] == 1
+    assert counts(command("eprospera_prune")[0])[4] == 2
 
     assert sorted(path.name for path in media.iterdir()) == sorted(
-        ["new.sealed", "other.txt", row.storage_name.rpartition("/")[2]]
+        ["new.sealed", "new.sealed.thumbnail", "other.txt", *(name.rpartition("/")[2] for name in kept)]
     )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 
 import pytest
 from cryptography.fernet import Fernet
@@ -9,10 +10,11 @@ from django.core.files.storage import storages
 from django.db import transaction
 from PIL import Image
 
-from django_eprospera import documents
-from django_eprospera.documents import PDF, PICTURES, content_type_of
+from django_eprospera import documents, pictures
+from django_eprospera.documents import PDF, content_type_of
 from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.models import EntityDocument, VerificationImage
+from django_eprospera.pictures import PICTURES
 from tests import factories
 from tests.peers import Peer, drips_body, huge_unannounced, response, routes
 
@@ -100,15 +102,17 @@ def test_a_pdf_is_no_picture_of_an_identity_check(face):
 
 
 def test_what_lies_in_the_storage_is_sealed_under_a_name_that_says_nothing(face, paper, media):
+    documents.thumbnail(face)
     names = sorted(path.name for path in media.iterdir())
 
-    assert len(names) == 2
+    assert len(names) == 3
     for path in media.iterdir():
-        assert path.suffix == ".sealed"
+        assert re.fullmatch(r"[-0-9a-f]{36}\.sealed(\.thumbnail)?", path.name)
         assert str(face.pk) not in path.name
         content = path.read_bytes()
         assert b"PDF" not in content
         assert b"IHDR" not in content
+        assert b"WEBP" not in content
     assert documents.read(paper) == factories.pdf()
     assert (paper.content_type, paper.size) == ("application/pdf", len(factories.pdf()))
 
@@ -192,13 +196,113 @@ def test_a_file_that_is_lost_or_was_never_fetched_is_told_apart(face):
     assert caught.value.code == "no_file"
 
 
+# Thumbnails
+
+
+def photo(size=(4000, 3000), grain=200, **options):
+    """A JPEG of megabytes, with spots of `grain` pixels."""
+    spots = (size[0] // grain, size[1] // grain)
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", spots, os.urandom(spots[0] * spots[1] * 3)).resize(size).save(
+        buffer, "JPEG", quality=95, **options
+    )
+    return buffer.getvalue()
+
+
+def test_a_thumbnail_is_made_once_and_is_small(face, monkeypatch):
+    documents.store(face, photo())
+    assert face.size > 500_000
+    documents.thumbnail(face)
+    monkeypatch.setattr(pictures, "thumbnail", None)
+
+    content = documents.thumbnail(VerificationImage.objects.get())
+
+    assert len(content) <= 20_000
+    with Image.open(io.BytesIO(content)) as small:
+        assert (small.format, small.size) == ("WEBP", (480, 360))
+
+
+def test_a_thumbnail_is_small_whatever_the_picture_is():
+    content = pictures.thumbnail(photo(grain=4))
+
+    assert len(content) <= 20_000
+    with Image.open(io.BytesIO(content)) as small:
+        assert small.width > 200
+
+
+def test_a_thumbnail_stands_upright_and_says_nothing_of_place_and_time(face):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    exif[0x010F] = "Canary camera"
+    exif.get_ifd(0x8825)[1] = "N"
+    documents.store(face, photo((800, 600), exif=exif, icc_profile=b"canary profile"))
+
+    content = documents.thumbnail(face)
+
+    assert b"anary" in documents.read(face)
+    assert b"anary" not in content
+    with Image.open(io.BytesIO(content)) as small:
+        assert small.size == (360, 480)
+        assert not small.getexif()
+        assert "icc_profile" not in small.info
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_picture_of_any_kind_has_a_thumbnail(face, mode):
+    buffer = io.BytesIO()
+    Image.new(mode, (700, 300)).save(buffer, "PNG")
+
+    documents.store(face, buffer.getvalue())
+
+    with Image.open(io.BytesIO(documents.thumbnail(face))) as small:
+        assert small.size == (480, 206)
+
+
+@pytest.mark.parametrize("content", [bomb(8000, 5001), b"%PDF-1.4", factories.png()[:-40]])
+def test_no_thumbnail_is_made_of_what_is_no_picture(content):
+    with pytest.raises(DocumentError):
+        pictures.thumbnail(content)
+
+
+def test_a_thumbnail_that_is_lost_is_made_again(face, media):
+    before = documents.thumbnail(face)
+    os.unlink(f"{path_of(face)}.thumbnail")
+
+    assert documents.thumbnail(face) == before
+    assert os.path.exists(f"{path_of(face)}.thumbnail")
+    os.unlink(f"{path_of(face)}.thumbnail")
+    os.unlink(path_of(face))
+    with pytest.raises(DocumentError, match="not in the storage"):
+        documents.thumbnail(face)
+
+
+@pytest.mark.parametrize("other", ["row", "former picture", "file"])
+def test_another_thumbnail_does_not_open_in_its_place(face, other):
+    if other == "row":
+        row = factories.picture(face.verification, kind="document_front")
+        documents.thumbnail(row)
+        source = f"{path_of(row)}.thumbnail"
+    else:
+        documents.thumbnail(face)
+        source = f"{path_of(face)}.thumbnail" if other == "former picture" else path_of(face)
+    with open(source, "rb") as file:
+        content = file.read()
+    documents.store(face, factories.png("new"))
+    with open(f"{path_of(face)}.thumbnail", "wb") as file:
+        file.write(content)
+
+    with pytest.raises(SealedValueError, match=f"thumbnail of row {face.pk}"):
+        documents.thumbnail(face)
+
+
 # Replacing and deleting
 
 
 def test_the_former_file_goes_when_the_new_one_is_committed(face, media):
     with transaction.atomic():
+        documents.thumbnail(face)
         documents.store(face, factories.png("new"))
-        assert len(list(media.iterdir())) == 2
+        assert len(list(media.iterdir())) == 3
 
     assert len(list(media.iterdir())) == 1
     assert documents.read(VerificationImage.objects.get()) == factories.png("new")
@@ -223,6 +327,7 @@ def test_a_row_that_is_deleted_meanwhile_leaves_no_file_behind(face, media):
 
 
 def test_a_row_takes_its_file_along_whoever_deletes_it(face, paper, media):
+    documents.thumbnail(face)
     face.verification.connection.user.delete()
     paper.entity.delete()
 

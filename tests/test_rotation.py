@@ -55,6 +55,10 @@ def database_key(row):
     return row._meta.pk.get_db_prep_value(row.pk, connection)
 
 
+def stored_files():
+    return storages["default"].listdir(documents.FOLDER)[1]
+
+
 def left():
     return sum(count_outdated(table) for table in tables("default"))
 
@@ -63,12 +67,19 @@ def table_of(model):
     return next(table for table in tables("default") if table.model is model)
 
 
+def looked_at(verification):
+    """A check whose pictures have thumbnails."""
+    for picture in verification.images.all():
+        documents.thumbnail(picture)
+    return verification
+
+
 def life():
     """Rows of the package and of a site, with files."""
     link = factories.connection(access_token="at-1", refresh_token="rt-1")
     factories.natural_person(link, name="Ada")
     factories.residency(link)
-    factories.id_verification(link)
+    looked_at(factories.id_verification(link))
     factories.consent(link)
     entity = LegalEntity.objects.get()
     factories.document(entity)
@@ -90,6 +101,7 @@ def assert_life_opens():
     assert Cover.objects.get().motto == "Carpe"
     for picture in VerificationImage.objects.all():
         assert documents.read(picture) == factories.png(picture.kind)
+        assert documents.stored_thumbnail(picture)
 
 
 def test_everything_of_the_package_and_of_the_site_comes_under_the_newest_key(settings):
@@ -103,7 +115,7 @@ def test_everything_of_the_package_and_of_the_site_comes_under_the_newest_key(se
     settings.FIELD_ENCRYPTION_KEY = NEW  # the old key is gone
     assert_life_opens()
     assert raw("SELECT updated_at, type FROM django_eprospera_legalentity") == before
-    assert len(storages["default"].listdir(documents.FOLDER)[1]) == 4
+    assert len(stored_files()) == 4 + 3, "and three thumbnails"
 
 
 def test_a_second_run_has_nothing_to_do(settings):
@@ -318,7 +330,7 @@ def test_processes_that_save_while_keys_are_rotated_lose_nothing(settings):
 
 
 def test_a_file_that_another_run_has_rotated_meanwhile_is_not_reported(settings):
-    verification = factories.id_verification(factories.connection())
+    verification = looked_at(factories.id_verification(factories.connection()))
     settings.FIELD_ENCRYPTION_KEY = [NEW, OLD]
     first = worker(waits="yes", settings=settings)
     assert first.stdout.readline() == "waiting\n", "it has read a row, and not yet opened the file that the row names"
@@ -329,7 +341,7 @@ def test_a_file_that_another_run_has_rotated_meanwhile_is_not_reported(settings)
     assert first.returncode == 0
     settings.FIELD_ENCRYPTION_KEY = NEW
     assert_pictures_open(verification)
-    assert len(storages["default"].listdir(documents.FOLDER)[1]) == 3
+    assert len(stored_files()) == 3 + 3, "and three thumbnails"
 
 
 def test_a_file_that_a_sync_replaces_under_an_older_key_meanwhile_is_rotated_too(settings):
@@ -381,7 +393,7 @@ def test_a_run_that_is_killed_while_it_writes_rows_is_continued_by_the_next(sett
 @pytest.mark.parametrize("dies", ["before:1", "after:1", "before:2"])
 def test_a_run_that_is_killed_while_it_moves_files_leaves_every_file_readable(settings, dies):
     link = factories.connection()
-    verification = factories.id_verification(link)
+    verification = looked_at(factories.id_verification(link))
     settings.FIELD_ENCRYPTION_KEY = [NEW, OLD]
     for table in tables("default"):
         rotate_rows(table, Progress(), batch_size=10)  # only the files are left
@@ -392,7 +404,7 @@ def test_a_run_that_is_killed_while_it_moves_files_leaves_every_file_readable(se
     rotate()
     settings.FIELD_ENCRYPTION_KEY = NEW
     assert_pictures_open(verification)
-    stored = set(storages["default"].listdir(documents.FOLDER)[1])
+    stored = {documents.file_of(name) for name in stored_files()}
     named = {Path(name).name for name in verification.images.values_list("storage_name", flat=True)}
     assert named <= stored
     assert len(stored - named) <= 1
@@ -403,6 +415,7 @@ def assert_pictures_open(verification):
     assert len(pictures) == 3
     for picture in pictures:
         assert documents.read(picture) == factories.png(picture.kind)
+        assert documents.thumbnail(picture)
 
 
 # --check, and what is shown

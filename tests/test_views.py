@@ -221,6 +221,21 @@ def test_a_person_sees_their_own_picture(enter):
     assert not AuditEntry.objects.exists(), "one's own look is nobody's business"
 
 
+def test_a_person_sees_a_small_copy_of_their_own_picture(enter):
+    connection = factories.connection()
+    picture = picture_of(connection)
+
+    answer = enter(connection.user).get(f"/eprospera/image/{picture.pk}/small/")
+
+    assert (answer.status_code, answer.content) == (200, documents.thumbnail(picture))
+    assert answer.headers["Content-Type"] == "image/webp"
+    assert answer.headers["Content-Disposition"] == 'inline; filename="face.webp"'
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert not AuditEntry.objects.exists()
+
+
 def test_a_person_gets_the_documents_of_companies_they_share(enter):
     connection = factories.connection()
     paper = factories.document(factories.consent(connection).entity, name="Acta")
@@ -231,25 +246,25 @@ def test_a_person_gets_the_documents_of_companies_they_share(enter):
     assert answer.headers["Content-Disposition"] == 'attachment; filename="Acta.pdf"'
 
 
-@pytest.mark.parametrize("address", ["image", "document"])
+@pytest.mark.parametrize("address", ["image/{}/", "image/{}/small/", "document/{}/"])
 def test_what_is_not_theirs_does_not_exist_for_them(enter, address):
     owner = factories.connection()
-    row = picture_of(owner) if address == "image" else factories.document(factories.consent(owner).entity)
+    row = picture_of(owner) if "image" in address else factories.document(factories.consent(owner).entity)
     staff = factories.user(is_staff=True, is_superuser=True)
 
     for other in (factories.connection().user, factories.user(), staff):
-        answer = enter(other).get(f"/eprospera/{address}/{row.pk}/")
-        nothing = enter(other).get(f"/eprospera/{address}/{uuid.uuid4()}/")
+        answer = enter(other).get(f"/eprospera/{address.format(row.pk)}")
+        nothing = enter(other).get(f"/eprospera/{address.format(uuid.uuid4())}")
         assert answer.status_code == nothing.status_code == 404
         assert len(answer.content) == len(nothing.content), "the page tells that there is something"
 
 
-@pytest.mark.parametrize("address", ["image", "document"])
+@pytest.mark.parametrize("address", ["image/{}/", "image/{}/small/", "document/{}/"])
 def test_unauthenticated_users_are_asked_to_sign_in(enter, address):
     owner = factories.connection()
-    row = picture_of(owner) if address == "image" else factories.document(factories.consent(owner).entity)
+    row = picture_of(owner) if "image" in address else factories.document(factories.consent(owner).entity)
 
-    answer = enter().get(f"/eprospera/{address}/{row.pk}/")
+    answer = enter().get(f"/eprospera/{address.format(row.pk)}")
 
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/?next=")
@@ -270,6 +285,7 @@ def test_withdrawn_consent_closes_pictures_and_documents_at_once(enter, change):
     visitor = enter(connection.user)
 
     assert visitor.get(f"/eprospera/image/{picture.pk}/").status_code == 404
+    assert visitor.get(f"/eprospera/image/{picture.pk}/small/").status_code == 404
     assert visitor.get(f"/eprospera/document/{paper.pk}/").status_code == 404
 
 

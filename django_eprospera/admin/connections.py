@@ -82,6 +82,10 @@ class ConnectionAdmin(FactsAdmin):
     ordering: ClassVar[Any] = ("-signed_in_at",)
     actions = tuple(_ACTIONS)
     change_list_template = "admin/django_eprospera/connection/list.html"
+
+    class Media:
+        js: ClassVar[Any] = ("admin/js/actions.js",)
+
     groups: ClassVar[Any] = (
         (_("Grant"), ("user", "issuer", "sub", "client_id", "state", "state_cause", "state_changed_at")),
         (_("Sign-in"), ("created_at", "signed_in_at", "auth_time", "used_at")),

@@ -18,10 +18,11 @@ from django_eprospera.models import AuditEntry, EntityDocument, VerificationImag
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponse
 
-__all__ = ["document", "picture"]
+__all__ = ["document", "picture", "thumbnail"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +34,32 @@ def picture(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 @require_safe
+def thumbnail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Return the thumbnail of a picture of an identity check."""
+    return _open(request, VerificationImage, pk, documents.thumbnail_response, part="thumbnail")
+
+
+@require_safe
 def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Return a document of a company."""
     return _open(request, EntityDocument, pk)
 
 
-def _open(request: HttpRequest, model: Any, pk: uuid.UUID) -> HttpResponse:
+def _open(
+    request: HttpRequest,
+    model: Any,
+    pk: uuid.UUID,
+    respond: Callable[..., HttpResponse] = documents.response,
+    **detail: str,
+) -> HttpResponse:
     # First, so that a user without the permission cannot find out which files exist.
     if not may_see_personal_data(request):
         raise PermissionDenied
     row = get_object_or_404(model, pk=pk)
-    audit.record(AuditEntry.Action.OPENED_FILE, row, actor=request.user)
+    audit.record(AuditEntry.Action.OPENED_FILE, row, actor=request.user, detail=detail)
     try:
         # Not the provider's file name, which may contain the name of the person or company.
-        return documents.response(row, filename=f"{model._meta.model_name} {row.pk}")
+        return respond(row, filename=f"{model._meta.model_name} {row.pk}")
     except (DocumentError, SealedValueError) as error:
         logger.error("%s %s was not shown: %s", model._meta.label, pk, error)  # noqa: TRY400 - a traceback adds nothing
         answer = render(request, "django_eprospera/file_unavailable.html", {"home": get_script_prefix()}, status=409)

@@ -59,6 +59,7 @@ class ReadOnlyAdmin(Admin):
     sortable_by: ClassVar[Any] = ()
 
     class Media:
+        extend = False  # Django's jQuery and the like, 200 kB, are for forms
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("django_eprospera/review.css",)}
 
     @property

@@ -88,6 +88,7 @@ class ReviewAdmin(ReadOnlyAdmin):
             path("find/", wrap(require_POST(self.find_view)), name="django_eprospera_review_find"),
             path("next/", wrap(self.next_view), name="django_eprospera_review_next"),
             path("picture/<uuid:pk>/", wrap(files.picture), name="django_eprospera_picture"),
+            path("picture/<uuid:pk>/small/", wrap(files.thumbnail), name="django_eprospera_thumbnail"),
             path("document/<uuid:pk>/", wrap(files.document), name="django_eprospera_document"),
             *super().get_urls(),
         ]

@@ -45,10 +45,11 @@ _NO_BACK: Final[dict[str, _StrPromise]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: the URL of its file, or the reason why there is none."""
+    """A picture: the URLs of its file and of its thumbnail, or the reason why there is none."""
 
     label: str
     url: str
+    thumbnail_url: str
     why_missing: str
     portrait: bool
 
@@ -121,10 +122,13 @@ def _picture(facts: PersonFacts, kind: VerificationImage.Kind, admin_name: str, 
     picture = facts.pictures.get(kind)
     if picture is not None and picture.storage_name:
         if not unmasked:
-            return Picture(label, "", _("You may not see personal data."), portrait)
-        return Picture(label, reverse(f"{admin_name}:django_eprospera_picture", args=[picture.pk]), "", portrait)
+            return Picture(label, "", "", _("You may not see personal data."), portrait)
+        url, thumbnail_url = (
+            reverse(f"{admin_name}:django_eprospera_{view}", args=[picture.pk]) for view in ("picture", "thumbnail")
+        )
+        return Picture(label, url, thumbnail_url, "", portrait)
     error = picture.error if picture else ""
-    return Picture(label, "", _why_missing(facts, kind, error, unmasked=unmasked), portrait)
+    return Picture(label, "", "", _why_missing(facts, kind, error, unmasked=unmasked), portrait)
 
 
 def _why_missing(facts: PersonFacts, kind: VerificationImage.Kind, error: str, *, unmasked: bool) -> str:

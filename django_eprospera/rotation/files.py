@@ -1,29 +1,27 @@
-"""Rotation of sealed files: write a new file, let the row name it, delete the old file.
+"""Rotation of sealed files and their thumbnails: write a new file, let the row name it, delete the old file.
 
 A kill in between leaves a file that no row names. `eprospera_prune` deletes it.
 """
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from django.core.files.base import ContentFile
 from django.db import transaction
 from django.db.models import QuerySet
 
 from django_eprospera import documents
 from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.keys import keyring
+from django_eprospera.models import VerificationImage
 from django_eprospera.models.person import StoredFile
 from django_eprospera.rotation.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django_eprospera.models import EntityDocument, VerificationImage
+    from django_eprospera.models import EntityDocument
     from django_eprospera.rotation.rows import Progress
 
 __all__ = ["outdated_files", "rotate_files", "stored_files"]
@@ -68,13 +66,15 @@ def _rotate(rows: QuerySet[Any], progress: Progress) -> bool:
 
 def _move(row: VerificationImage | EntityDocument, rows: QuerySet[Any]) -> str | None:
     """Replace the file that the row names. Returns what prevented it."""
-    keys, storage, former = keyring(), documents.storage(), row.storage_name
-    sealed = BytesIO()
+    former = row.storage_name
     try:
-        keys.seal_file(documents.owner_of(row), BytesIO(b"".join(documents.open_chunks(row))), sealed)
+        content = b"".join(documents.open_chunks(row))
+        thumbnail = documents.stored_thumbnail(row) if isinstance(row, VerificationImage) else None
     except (SealedValueError, DocumentError) as error:
         return str(error)
-    name = storage.save(f"{documents.FOLDER}/{uuid.uuid4()}.sealed", ContentFile(sealed.getvalue()))
-    moved = rows.filter(storage_name=former).update(storage_name=name, key_id=keys.current)
-    transaction.on_commit(partial(storage.delete, former if moved else name), using=rows.db)
+    name = documents.save(row, content)
+    if isinstance(row, VerificationImage) and thumbnail:
+        documents.save_thumbnail(row, name, row.digest or "", thumbnail)
+    moved = rows.filter(storage_name=former).update(storage_name=name, key_id=keyring().current)
+    transaction.on_commit(partial(documents.delete, former if moved else name), using=rows.db)
     return None if moved else "The row was changed meanwhile."

@@ -60,7 +60,9 @@ def file(request: HttpRequest, kind: str, name: str) -> HttpResponse:
     if kind == "id":
         sub, _, side = stem.rpartition("-")
         if sub in PERSONAS and side in PERSONAS[sub].sides:
-            return _bytes(images.id_image(PERSONAS[sub], side), "image/jpeg", cache="private, no-store")
+            # What follows the end of a JPEG belongs to no picture.
+            image = images.id_image(PERSONAS[sub], side).ljust(current().switches.image_bytes, b"\0")
+            return _bytes(image, "image/jpeg", cache="private, no-store")
     elif kind == "documents":
         for entity, listed in DOCUMENTS.items():
             if any(document["id"] == stem and document["file"] for document in listed):

@@ -142,6 +142,7 @@ class Switches:
     sex: str = _switch("short", _("format of sex: M and F, or Male and Female"), "short", "long")
     empty_claims: str = _switch("absent", _("whether empty userinfo claims are absent or null"), "absent", "null")
     file_url_seconds: int = _switch(3600, _("lifetime of a signed image or document URL"))
+    image_bytes: int = _switch(0, _("least size of an image of the identity check, as a camera's would be"))
 
 
 @dataclass(frozen=True)
