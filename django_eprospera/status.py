@@ -230,7 +230,7 @@ def _estimate(rows: QuerySet[Any]) -> int:
     """Return how many rows PostgreSQL's planner expects, and 0 on another database."""
     if connections[rows.db].vendor != "postgresql":
         return 0
-    plan = re.search(r"rows=(\d+)", rows.order_by().explain())  # the first is that of the whole
+    plan = re.search(r"rows=(\d+)", rows.order_by().values("pk").explain())  # the first is that of the whole
     return int(plan[1]) if plan else 0
 
 
