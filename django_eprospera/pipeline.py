@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
+from django.db.models.functions import Now
 from social_core.exceptions import AuthConfigurationError
 from social_django.models import UserSocialAuth
 
@@ -44,11 +45,12 @@ def store_connection(
         raise SignInRefused("authentication_disallowed", "pipeline")
     if not user.is_active:
         raise SignInRefused("inactive_user", "pipeline")
-    others = UserSocialAuth.objects.filter(user=user, provider=backend.name).exclude(uid=str(uid))
-    if others.exists():
+    associations = UserSocialAuth.objects.filter(user=user, provider=backend.name).annotate(read_at=Now())
+    by_uid = {row.uid: row for row in associations}
+    association = by_uid.pop(str(uid), None)
+    if by_uid:
         # A second identity would be a second way into the account for whoever holds its session.
         raise OtherSubject("This user signs in with another e-Próspera account.")
-    association = UserSocialAuth.objects.filter(user=user, provider=backend.name, uid=str(uid)).first()
     if association is None:
         raise AuthConfigurationError(backend, parameter="PIPELINE", stage="pipeline")
     is_linked = new_association and not is_new
@@ -64,6 +66,7 @@ def store_connection(
         sub=id_token.sub,
         tokens=granted,
         auth_time=datetime.fromtimestamp(moment, UTC),
+        now=association.read_at,
     )
     if is_linked:
         transaction.on_commit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +23,6 @@ from django_eprospera.sign_in import pending
 from django_eprospera.sign_in.recent import note_authentication, note_sign_in
 from django_eprospera.sign_in.user_details import fit_email
 from django_eprospera.tokens.grant import clear
-from django_eprospera.tokens.replaced import has_too_many
 
 __all__: list[str] = []
 
@@ -31,24 +30,18 @@ __all__: list[str] = []
 @receiver(signals.signed_in)
 def sync_after_sign_in(connection: Connection, **_: Any) -> None:
     """Enqueue a sync. The sign-in does not fail when the queue is down: a later batch syncs the connection."""
-    transaction.on_commit(lambda: tasks.ask_for_sync(connection.pk, pause=timedelta(0)), robust=True)
-
-
-@receiver(signals.signed_in)
-def revoke_replaced_grants(connection: Connection, **_: Any) -> None:
-    """Enqueue the revocation of earlier grants, if there are too many. `eprospera_keep_alive` finds what is not enqueued."""
-
-    def enqueue() -> None:
-        if has_too_many(connection):
-            tasks.revoke_replaced.enqueue(str(connection.pk))
-
-    transaction.on_commit(enqueue, robust=True)
+    transaction.on_commit(lambda: tasks.enqueue_claimed(connection.pk), robust=True)
 
 
 @receiver(signals.revocation_pending)
-def revoke_soon(**_: Any) -> None:
-    """Enqueue the revocation. What cannot be enqueued stays in its table."""
-    transaction.on_commit(tasks.revoke_pending.enqueue, robust=True)
+def revoke_soon(connection: Connection | None = None, **_: Any) -> None:
+    """Enqueue the revocation. What cannot be enqueued stays in its table, where `eprospera_keep_alive` finds it."""
+    task = (
+        tasks.revoke_pending.enqueue
+        if connection is None
+        else partial(tasks.revoke_replaced.enqueue, str(connection.pk))
+    )
+    transaction.on_commit(task, robust=True)
 
 
 @receiver(signals.identity_linked)
@@ -86,9 +79,9 @@ def evaluate_reviews(connection: Connection, changed: list[str], **_: Any) -> No
 
 
 @receiver(post_save, sender=Connection)
-def remember_connection(instance: Connection, *, raw: bool = False, **_: Any) -> None:
+def remember_connection(instance: Connection, *, raw: bool = False, update_fields: Any = None, **_: Any) -> None:
     """Remember whose connection it is: nobody decides on themselves, also after a disconnect. Fixtures have rows for that."""
-    if not raw:
+    if not raw and (update_fields is None or not update_fields.isdisjoint({"user", "issuer", "sub"})):
         affiliations.remember_connection(instance)
 
 

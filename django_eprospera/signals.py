@@ -32,7 +32,7 @@ connection_ended: Final = Signal()
 # The grant ended: the connection is now `reauthorize`. Arguments: connection, cause.
 grant_lost: Final = Signal()
 
-# Tokens wait to be revoked at the provider. No arguments.
+# Tokens wait to be revoked at the provider. Arguments: connection, if more of its replaced grants are held than allowed.
 revocation_pending: Final = Signal()
 
 # A sync wrote its results. Arguments: connection, changed (names of resources), failed (names of resources).

@@ -40,12 +40,17 @@ def ask_for_sync(connection_id: uuid.UUID, *, pause: timedelta = timedelta(minut
     """
     if not claim(connection_id, pause=pause):
         return False
+    enqueue_claimed(connection_id)
+    return True
+
+
+def enqueue_claimed(connection_id: uuid.UUID) -> None:
+    """Enqueue a sync of a connection that is claimed. Raises what the queue raises; the claim is given back then."""
     try:
         sync_connection.enqueue(str(connection_id))
     except BaseException:
         Connection.objects.filter(pk=connection_id).update(sync_requested_at=None, next_sync_at=timezone.now())
         raise
-    return True
 
 
 @task()

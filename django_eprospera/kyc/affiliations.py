@@ -37,6 +37,5 @@ def own_subjects(user: Any) -> QuerySet[Affiliation]:
 
 
 def _remember(subject: str, connection: Connection) -> None:
-    Affiliation.objects.get_or_create(
-        subject=subject, person=person_subject(connection), user_ref=str(connection.user_id)
-    )
+    row = Affiliation(subject=subject, person=person_subject(connection), user_ref=str(connection.user_id))
+    Affiliation.objects.bulk_create([row], ignore_conflicts=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
@@ -16,6 +17,7 @@ from django.contrib.auth import get_user_model
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 from social_core.exceptions import AuthConfigurationError, AuthProviderError, AuthResponseError
 from social_core.utils import http_error
+from social_django.models import Nonce
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, MalformedAnswer
@@ -23,7 +25,7 @@ from django_eprospera.provider.configured import limits
 from django_eprospera.provider.http import call
 from django_eprospera.provider.tracebacks import forget_locals
 from django_eprospera.sign_in.association import uid_of
-from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, STATE_INDEX, STATE_KEY, STATE_SCOPE, prune_states
+from django_eprospera.sign_in.pending import LIFETIME, MOST_PENDING, STATE_INDEX, STATE_KEY, STATE_SCOPE
 from django_eprospera.sign_in.user_details import user_details
 
 if TYPE_CHECKING:
@@ -44,15 +46,23 @@ class SocialBackend(OpenIdConnectAuth):  # type: ignore[misc]  # social_core is 
         return user if user is not None and user.is_active else None
 
     def get_or_create_state(self) -> str:
-        """Return a new state. Drops the browser's oldest pending sign-ins, and some abandoned ones of others."""
-        prune_states()
+        """Return a new state. Drops the browser's oldest pending sign-ins; `prune_states` deletes abandoned ones of others.
+
+        The base looks first whether the random state is in its table already. The base's format of session and table is kept.
+        """
+        now = int(time.time())
         index = self.strategy.session_get(STATE_INDEX)
         pending = sorted(index.items(), key=lambda item: item[1]) if isinstance(index, dict) else []
-        for state, timestamp in pending[: max(len(pending) - MOST_PENDING + 1, 0)]:
-            self.strategy.session_pop(self.transaction_key(state))
-            self.strategy.storage.nonce.consume(STATE_SCOPE, timestamp, state)
-            del index[state]
-        return str(super().get_or_create_state())
+        kept = {state: begun for state, begun in pending[1 - MOST_PENDING :] if now - LIFETIME <= begun <= now}
+        for state, begun in pending:
+            if state not in kept:
+                self.strategy.session_pop(self.transaction_key(state))
+                self.strategy.storage.nonce.consume(STATE_SCOPE, begun, state)
+        state = self.state_token()
+        Nonce.objects.create(server_url=STATE_SCOPE, timestamp=now, salt=state)
+        self.strategy.session_set(self.transaction_key(state), {"state": state, "timestamp": now})
+        self.strategy.session_set(STATE_INDEX, {**kept, state: now})
+        return str(state)
 
     def get_scope(self) -> list[str]:
         """Return SOCIAL_AUTH_EPROSPERA_SCOPE as a list, with `openid`. Raises ConfigurationError."""

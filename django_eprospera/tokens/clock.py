@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.db.models.expressions import CombinedExpression
 
-__all__ = ["in_database", "now", "read", "time_of"]
+__all__ = ["in_database", "now", "read"]
 
 M = TypeVar("M", bound="Model")
 
@@ -37,9 +37,3 @@ def now(row: Model) -> datetime:
 def in_database(later: timedelta = timedelta(0)) -> ExpressionWrapper[CombinedExpression]:
     """Return the expression for the database's time, and so much later, for queries and updates."""
     return ExpressionWrapper(Now() + Value(later), output_field=DateTimeField())
-
-
-def time_of(rows: QuerySet[M]) -> datetime:
-    """Return the database's time, which is asked for with one of the rows. Raises DoesNotExist without any."""
-    moment: datetime = rows.values_list(Now(), flat=True)[:1].get()
-    return moment

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import router, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.utils import timezone
 
 from django_eprospera.audit import record
@@ -18,12 +19,13 @@ from django_eprospera.models import (
     EntityConsent,
     IdVerification,
     NaturalPerson,
+    PendingRevocation,
     Residency,
     ResourceState,
 )
-from django_eprospera.signals import connection_ended, signed_in
-from django_eprospera.tokens import clock
+from django_eprospera.signals import connection_ended, revocation_pending, signed_in
 from django_eprospera.tokens.lease import IDLE
+from django_eprospera.tokens.replaced import held_by
 from django_eprospera.tokens.revocation import queue_revocation, queue_tokens
 
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["clear", "disconnect", "store_sign_in"]
 
+# The sync of a sign-in that nobody did is due after so long.
+_SYNC_PAUSE: Final = timedelta(minutes=1)
+# What a later sign-in finds as it is.
+_SAME: Final = frozenset({"id", "user", "issuer", "sub", "created_at"})
+
 
 def store_sign_in(
     *,
@@ -43,18 +50,19 @@ def store_sign_in(
     sub: str,
     tokens: Tokens,
     auth_time: datetime | None,
+    now: datetime,
 ) -> Connection:
-    """Keep the grant of a verified sign-in as the user's connection, in the caller's transaction.
+    """Keep the grant of a verified sign-in as the user's connection, in the caller's transaction. `now` is the database's time.
 
     A new grant replaces the old one whatever state that was in, so a sign-in heals `reauthorize`. The facts that another
-    client was given are erased. Sends `signed_in` after the commit. Raises OtherSubject when the user is connected as
+    client was given are erased. Sends `signed_in` after the commit, with the connection claimed for the sync that its receiver
+    enqueues (should that be lost, the sync is due a minute later), and `revocation_pending` if too many replaced grants are
+    held by now. An error must end the transaction: there is no savepoint. Raises OtherSubject when the user is connected as
     somebody else, or the person as another user.
     """
     alias = router.db_for_write(Connection)
-    # `user` may be the request's lazy object, whose type is not the model.
-    now = clock.time_of(QuerySet(user.__class__, using=alias).filter(pk=user.pk))
-    with transaction.atomic(using=alias):
-        rows = Connection.objects.using(alias).select_for_update()
+    with transaction.atomic(using=alias, savepoint=False):
+        rows = Connection.objects.using(alias).select_for_update().annotate(held=held_by(sub))
         found = list(rows.filter(Q(user=user) | Q(issuer=issuer, sub=sub)))
         if any(row.user_id != user.pk for row in found):
             raise OtherSubject("This e-Próspera account is already connected with another user of this site.")
@@ -63,7 +71,12 @@ def store_sign_in(
         connection = found[0] if found else Connection(user=user, issuer=issuer, sub=sub)
         if found:
             # The grant that this one replaces ends with the connection, at the latest.
-            queue_tokens(alias, connection, refresh_token=_opened(connection), replaced=True)
+            token = _opened(connection)
+            queue_tokens(alias, connection, refresh_token=token, replaced=True)
+            if token and 0 < conf.EPROSPERA_REPLACED_GRANTS <= found[0].held:
+                transaction.on_commit(
+                    lambda: revocation_pending.send(PendingRevocation, connection=connection), using=alias
+                )
             if connection.client_id != conf.client_id:
                 # What another client was given has to be given to this one anew.
                 _erase_facts(alias, connection)
@@ -71,11 +84,13 @@ def store_sign_in(
         connection.scope = tokens.scope or ""
         connection.auth_time = auth_time
         connection.signed_in_at = connection.used_at = now
-        connection.next_sync_at, connection.sync_attempts = now, 0
+        connection.sync_requested_at, connection.next_sync_at, connection.sync_attempts = now, now + _SYNC_PAUSE, 1
         _take(connection, tokens, now)
         is_new = connection._state.adding
-        # All fields, the tokens' too: this is one of the two places that write them.
-        names = None if is_new else [field.name for field in connection._meta.concrete_fields if not field.primary_key]
+        # The tokens' too: this is one of the two places that write them.
+        names = (
+            None if is_new else [field.name for field in connection._meta.concrete_fields if field.name not in _SAME]
+        )
         connection.save(using=alias, update_fields=names)
         transaction.on_commit(lambda: signed_in.send(Connection, connection=connection, is_new=is_new), using=alias)
     return connection

@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from django.db import router
-from django.db.models import Count
+from django.db.models import Count, Subquery
+from django.db.models.functions import Coalesce
 
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models import Connection
 
-__all__ = ["has_too_many", "revoke_all_replaced", "revoke_replaced"]
+__all__ = ["held_by", "revoke_all_replaced", "revoke_replaced"]
 
 logger = logging.getLogger("django_eprospera.tokens")
 
@@ -31,9 +32,10 @@ logger = logging.getLogger("django_eprospera.tokens")
 _MOST: Final = 100
 
 
-def has_too_many(connection: Connection) -> bool:
-    """Return whether more replaced grants of the connection are held than EPROSPERA_REPLACED_GRANTS."""
-    return _held().filter(sub=connection.sub).count() > conf.EPROSPERA_REPLACED_GRANTS
+def held_by(sub: str) -> Coalesce:
+    """Return the expression for the number of replaced grants of a person that are held."""
+    count = _held().filter(sub=sub).order_by().values("sub").annotate(number=Count("pk")).values("number")
+    return Coalesce(Subquery(count), 0)
 
 
 def revoke_all_replaced(limit: int = 100, *, seconds: float | None = None) -> int:

@@ -269,15 +269,6 @@ def abandoned(count):
     Nonce.objects.bulk_create(Nonce(server_url=scope, timestamp=old, salt=f"old-{n}") for n in range(count))
 
 
-def test_each_begin_clears_some_of_what_others_abandoned(visitor, sandbox):
-    abandoned(130)
-    visitor.begin()
-    assert Nonce.objects.filter(salt__startswith="old-").count() == 30
-    visitor.begin()
-    assert Nonce.objects.filter(salt__startswith="old-").count() == 0
-    assert Nonce.objects.count() == 2
-
-
 def test_pruning_clears_all_that_is_too_old_and_nothing_else(visitor, sandbox):
     visitor.begin()
     abandoned(250)

@@ -96,28 +96,38 @@ def test_a_scope_that_is_granted_again_is_requested_although_the_other_answers_a
 def sign_in_again(connection):
     tokens = Tokens("access", "refresh", connection.scope, None, timezone.now(), timezone.now() + MINUTE)
     store_sign_in(
-        user=connection.user, issuer=connection.issuer, sub=connection.sub, tokens=tokens, auth_time=timezone.now()
+        user=connection.user,
+        issuer=connection.issuer,
+        sub=connection.sub,
+        tokens=tokens,
+        auth_time=timezone.now(),
+        now=timezone.now(),
     )
 
 
-def test_a_new_sign_in_is_due_at_once_whatever_failed_before(provider):
+def is_due_in_a_minute(connection):
+    row = Connection.objects.get(pk=connection.pk)
+    return row.next_sync_at == row.signed_in_at + MINUTE
+
+
+def test_a_new_sign_in_is_claimed_for_its_sync_whatever_failed_before(provider):
     connection = factories.sandbox_connection(provider, OTTO)
     for _ in range(5):
         assert claim(connection.pk, pause=timedelta(0))
     assert not is_due(connection)
     with transaction.atomic():
         sign_in_again(connection)
-        assert is_due(connection)
-        assert Connection.objects.get().sync_attempts == 0
+        assert is_due_in_a_minute(connection)
+        assert Connection.objects.get().sync_attempts == 1
 
 
-def test_a_sign_in_during_a_sync_is_due_after_it(provider):
+def test_the_plan_of_a_sign_in_during_a_sync_stays(provider):
     connection = factories.sandbox_connection(provider, OTTO)
     before = Connection.objects.get()
     with transaction.atomic():
         sign_in_again(connection)
         finish(before, [], "")
-        assert is_due(connection)
+        assert is_due_in_a_minute(connection)
 
 
 def test_those_that_wait_longest_come_first(provider):

@@ -21,7 +21,8 @@ REVOKE = "/api/oauth/revoke"
 
 def sign_in(provider, user, sub=LUCIA):
     tokens = Tokens.from_json(provider.mint(sub=sub)[0], timezone.now())
-    return store_sign_in(user=user, issuer=provider.url, sub=sub, tokens=tokens, auth_time=timezone.now())
+    now = timezone.now()
+    return store_sign_in(user=user, issuer=provider.url, sub=sub, tokens=tokens, auth_time=now, now=now)
 
 
 @pytest.fixture
