@@ -65,6 +65,13 @@ class Conf:
         """Largest image or document that is fetched."""
         return _whole("EPROSPERA_MAX_FILE_BYTES", 20 * 1_048_576, "number of bytes")
 
+    @property
+    def EPROSPERA_RATE(self) -> float | None:
+        """Requests per second of all processes together; sign-ins never wait for it. None: no limit."""
+        if _read("EPROSPERA_RATE", 10) is None:
+            return None
+        return _seconds("EPROSPERA_RATE", 10, "number of requests per second")
+
     # What is kept
     @property
     def EPROSPERA_INDEX_KEY(self) -> tuple[Secret, ...]:
@@ -262,11 +269,11 @@ def _flag(name: str, *, default: bool) -> bool:
     raise ConfigurationError(f"{name} must be True or False, not {_found(value)}.")
 
 
-def _seconds(name: str, default: float) -> float:
+def _seconds(name: str, default: float, what: str = "number of seconds") -> float:
     value = _read(name, default)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
-    raise ConfigurationError(f"{name} must be a number of seconds, not {_found(value)}.")
+    raise ConfigurationError(f"{name} must be a {what}, not {_found(value)}.")
 
 
 def _whole(name: str, default: int, what: str) -> int:

@@ -162,10 +162,14 @@ class RefreshRefused(TokenError):
 
 
 class RefreshPaused(TokenError):
-    """The provider is unavailable, or its last answer was lost; `retry_at` is the time of the next attempt."""
+    """The provider is unavailable, or its last answer was lost; `retry_at` is the time of the next attempt.
 
-    def __init__(self, message: str, retry_at: datetime) -> None:
+    `because` is the error of the attempt that has just failed; None if none was made.
+    """
+
+    def __init__(self, message: str, retry_at: datetime, because: ApiError | None = None) -> None:
         self.retry_at = retry_at
+        self.because = because
         super().__init__(message)
 
 

@@ -80,4 +80,5 @@ FIELD_ENCRYPTION_KEY = "cUqDoJ9ZB4ReeBRH2nVGZ1mCnwRN1qyKyrePGSIKhNk="
 SOCIAL_AUTH_EPROSPERA_KEY = "test-client"
 SOCIAL_AUTH_EPROSPERA_SECRET = "test-secret"
 SOCIAL_AUTH_EPROSPERA_SCOPE = ["openid", "profile", "email", "offline_access"]
+EPROSPERA_RATE = None  # tests of the rate set their own
 EPROSPERA_BASE_URL = "http://127.0.0.1:1"  # nobody listens: a test that needs a provider says so

@@ -88,6 +88,8 @@ def test_settings_of_the_tests_pass_every_check():
         ("EPROSPERA_ERASE_AFTER", timedelta(days=-1), "E010"),
         ("EPROSPERA_REFRESH_TOKEN_LIFETIME", 0, "E010"),
         ("EPROSPERA_KEEP_ALIVE", True, "E010"),
+        ("EPROSPERA_RATE", 0, "E010"),
+        ("EPROSPERA_RATE", "10/s", "E010"),
         ("EPROSPERA_RECENT_SIGN_IN", timedelta(0), "E010"),
         ("EPROSPERA_REFRESH_LEASE", 20, "E011"),
         ("EPROSPERA_REFRESH_BUDGET", timedelta(minutes=1), "E011"),

@@ -28,6 +28,23 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Pace',
+            fields=[
+                ('issuer', models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ('next_at', models.FloatField(default=0)),
+                ('paused_until', models.FloatField(null=True)),
+                ('pauses', models.PositiveSmallIntegerField(default=0)),
+                ('cause', models.CharField(blank=True, max_length=64)),
+                ('probe_until', models.FloatField(null=True)),
+                ('failures', models.PositiveSmallIntegerField(default=0)),
+                ('last_failed', models.CharField(blank=True, max_length=64)),
+            ],
+            options={
+                'verbose_name': 'pace',
+                'verbose_name_plural': 'pace',
+            },
+        ),
+        migrations.CreateModel(
             name='Affiliation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

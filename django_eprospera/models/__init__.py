@@ -6,6 +6,7 @@ from django_eprospera.models.audit import AuditEntry
 from django_eprospera.models.connection import Connection, PendingRevocation, ResourceState
 from django_eprospera.models.entity import EntityConsent, EntityDocument, LegalEntity
 from django_eprospera.models.kyc import Affiliation, Decision, Review
+from django_eprospera.models.pace import Pace
 from django_eprospera.models.person import IdVerification, NaturalPerson, Residency, VerificationImage
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "IdVerification",
     "LegalEntity",
     "NaturalPerson",
+    "Pace",
     "PendingRevocation",
     "Residency",
     "ResourceState",

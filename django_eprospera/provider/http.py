@@ -92,13 +92,15 @@ class Retries:
     """How often (`attempts`, including the first) and how long in total (`budget`, seconds) a GET is tried.
 
     Pauses double from `first_pause` up to `longest_pause`, each a random part of that; the provider's `Retry-After` comes
-    before both, as far as the budget goes. `sleep` and `clock` are there for a caller with a clock of its own.
+    before both, as far as the budget goes. With `patient=False` neither a 429 nor a failed connection is repeated. `sleep` and
+    `clock` are there for a caller with a clock of its own.
     """
 
     attempts: int = 3
     budget: float = 30.0
     first_pause: float = 0.5
     longest_pause: float = 8.0
+    patient: bool = True
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
@@ -195,6 +197,10 @@ def get_with_retries(
             outcome = error
         if isinstance(outcome, Answer) and outcome.status != 429 and outcome.status < 500:
             return outcome
+        if not plan.patient and (
+            outcome.status == 429 or (outcome.status is None and not isinstance(outcome, AnswerLost))
+        ):
+            break
         pause = _pause(plan, attempt, outcome.retry_after)
         if attempt == plan.attempts or plan.clock() + pause >= ends:
             break

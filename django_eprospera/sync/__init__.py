@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from django.utils import timezone
 
+from django_eprospera import pace
 from django_eprospera.consent import NOT_GRANTED, SCOPES, UNFINISHED
 from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.keys import keyring
@@ -63,6 +64,8 @@ class SyncReport:
     receiver_errors: list[str] = field(default_factory=list)
     # Number of resources that were requested.
     asked: int = 0
+    # Whether nothing was requested because the site pauses.
+    paused: bool = False
 
     @property
     def failed_entirely(self) -> bool:
@@ -77,12 +80,18 @@ class SyncReport:
 
 @forget_locals
 def sync(
-    connection: Connection, resources: Iterable[str] | None = None, *, only_old: bool = False, repair: bool = False
+    connection: Connection,
+    resources: Iterable[str] | None = None,
+    *,
+    only_old: bool = False,
+    repair: bool = False,
+    turn: pace.Turn | None = None,
 ) -> SyncReport:
     """Update the cached facts that the granted scopes allow: all, or those of the given `ResourceState.Resource` values.
 
     With `only_old`, answers that are recent enough are not requested. With `repair`, rows are compared with the answers also
-    where an answer is the one that was stored.
+    where an answer is the one that was stored. A batch passes the `turn` that it has waited for; without one the sync begins at
+    once, and does nothing but plan itself anew while the site pauses.
 
     Does not raise for a failure of the provider: a resource that fails keeps its cached facts, and its `ResourceState` has the
     error code. Do not call it inside a transaction, which would stay open during the requests. Sends `facts_synced`; a receiver
@@ -91,6 +100,8 @@ def sync(
     report = SyncReport()
     current = Connection.objects.filter(pk=connection.pk).first()
     if current is None:
+        if turn is not None:
+            turn.finish([], connection.pk)
         return report
     states = {state.resource: state for state in current.resources.all()}
     chosen = set(_STORES if resources is None else resources)
@@ -104,15 +115,27 @@ def sync(
     if repair:
         for state in states.values():
             state.digest = ""
-    _pull(current, asked, states, report)
+    if asked and turn is None:
+        try:
+            turn = pace.turn(len(asked), first=True)
+        except pace.SitePaused as paused:
+            schedule.postpone(current, paused.seconds)
+            return SyncReport(paused=True)
+    _pull(current, asked, states, report, turn)
     logger.info("connection %s: synced, changed %s, failed %s", current.pk, report.changed, report.failed)
     _finish(current, states, report)
     return report
 
 
-def _pull(connection: Connection, asked: list[str], states: dict[str, ResourceState], report: SyncReport) -> None:
+def _pull(
+    connection: Connection,
+    asked: list[str],
+    states: dict[str, ResourceState],
+    report: SyncReport,
+    turn: pace.Turn | None,
+) -> None:
     asked_at = timezone.now()
-    found = _answers(connection, asked)
+    found = {} if turn is None else _answers(connection, asked, turn)
     digests = {resource: _digest(connection, resource, answer) for resource, answer in found.items()}
     equal = [resource for resource in asked if _is_stored(states.get(resource), digests[resource])]
     other = [resource for resource in asked if resource not in equal]
@@ -144,14 +167,19 @@ def _pull(connection: Connection, asked: list[str], states: dict[str, ResourceSt
         states.update((state.resource, state) for state in connection.resources.filter(resource__in=other))
 
 
-def _answers(connection: Connection, asked: Collection[str]) -> dict[str, answers.Answer]:
-    if not asked:
-        return {}
+def _answers(connection: Connection, asked: Collection[str], turn: pace.Turn) -> dict[str, answers.Answer]:
+    outcomes: list[object] = []
     try:
-        with ResourceFetcher(connection) as fetcher:
+        if not asked:
+            return {}
+        with ResourceFetcher(connection, turn) as fetcher:
+            outcomes = fetcher.outcomes
             return answers.fetch(fetcher, connection, asked)
     except EprosperaError as error:
+        outcomes.append(error)
         return {resource: answers.Answer(error=error) for resource in asked}
+    finally:
+        turn.finish(outcomes, connection.pk)
 
 
 def _digest(connection: Connection, resource: str, answer: answers.Answer) -> list[str]:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from django_eprospera.models import ResourceState
 
-__all__ = ["claim", "claim_due", "due", "failure_code", "finish", "next_sync", "old_resources", "passes"]
+__all__ = ["claim", "claim_due", "due", "failure_code", "finish", "next_sync", "old_resources", "passes", "postpone"]
 
 # Kinds of failure, the special before the general, and the code that is kept of each.
 _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -120,6 +120,14 @@ def _claim(which: Q, now: datetime) -> bool:
             sync_attempts=Least(F("sync_attempts") + 1, _DOUBLINGS),
             next_sync_at=Case(*pauses, default=Value(now + _FIRST_PAUSE * 2**_DOUBLINGS), output_field=_MOMENT),
         )
+    )
+
+
+def postpone(connection: Connection, seconds: float) -> None:
+    """Give a claim back because the site pauses for `seconds`: the connection is due soon after that."""
+    moment = timezone.now() + timedelta(seconds=seconds + random.uniform(0, 30))  # noqa: S311 - spreads load
+    Connection.objects.filter(pk=connection.pk, sync_attempts=connection.sync_attempts).update(
+        next_sync_at=moment, sync_attempts=max(connection.sync_attempts - 1, 0)
     )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from django.db import router
 
+from django_eprospera import pace
 from django_eprospera.conf import conf
 from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.models import Connection
@@ -28,7 +29,8 @@ class KeptAlive:
 def keep_alive(limit: int = 100) -> KeptAlive:
     """Renew up to `limit` connections whose refresh token ends within EPROSPERA_KEEP_ALIVE, those first that end first.
 
-    Does nothing where the setting is None. A connection that fails does not stop the others.
+    Does nothing where the setting is None. A connection that fails does not stop the others; when the site pauses (see `pace`),
+    the rest is left to the next call.
     """
     window = conf.EPROSPERA_KEEP_ALIVE
     if window is None:
@@ -43,11 +45,21 @@ def keep_alive(limit: int = 100) -> KeptAlive:
     renewed = gone = failed = 0
     for pk in ending.order_by("refresh_token_expires_at").values_list("pk", flat=True)[:limit]:
         try:
-            durable.run(alias, partial(renew, alias, pk, keep_alive=True))
-        except GrantGone:
+            turn = pace.turn()
+        except pace.SitePaused:
+            break
+        outcomes: list[object] = []
+        try:
+            durable.run(alias, partial(renew, alias, pk, keep_alive=True, patient=False))
+        except GrantGone as error:
             gone += 1
-        except EprosperaError:
+            outcomes.append(error)
+        except EprosperaError as error:
             failed += 1
+            outcomes.append(error)
         else:
             renewed += 1
+            outcomes.append(pk)
+        finally:
+            turn.finish(outcomes, pk)
     return KeptAlive(renewed, gone, failed)

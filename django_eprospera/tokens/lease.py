@@ -169,7 +169,9 @@ def pause(alias: str, row: Connection, error: ApiError) -> RefreshPaused:
 def _paused(row: Connection, error: ApiError, now: datetime) -> RefreshPaused:
     retry_at = now + max(conf.EPROSPERA_REFRESH_PAUSE, timedelta(seconds=min(error.retry_after or 0.0, 3_600.0)))
     logger.warning("connection %s: not refreshed: %s", row.pk, error)
-    return RefreshPaused(f"e-Próspera did not renew connection {row.pk}: {error} It is asked again later.", retry_at)
+    return RefreshPaused(
+        f"e-Próspera did not renew connection {row.pk}: {error} It is asked again later.", retry_at, error
+    )
 
 
 def hand_out(alias: str, row: Connection, expires: datetime) -> Connection:

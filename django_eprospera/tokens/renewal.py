@@ -37,6 +37,7 @@ from django_eprospera.errors import (
 from django_eprospera.models import Connection
 from django_eprospera.provider import id_token, key_sets
 from django_eprospera.provider.configured import client as make_client
+from django_eprospera.provider.http import Retries
 from django_eprospera.scopes import OPENID
 from django_eprospera.tokens import clock, durable, lease, spool
 
@@ -59,11 +60,12 @@ _FORGED: Final = frozenset({"not_a_jwt", "alg", "crit", "signature", "iss", "aud
 _CAUSES: Final = Connection.Cause
 
 
-def access_token(connection: Connection, *, rejected: str | None = None) -> Secret:
+def access_token(connection: Connection, *, rejected: str | None = None, patient: bool = True) -> Secret:
     """Return a valid access token of `connection`. Refreshes it if it has expired or expires soon.
 
-    `rejected` is a token that the provider has just refused with 401: it is not handed out again. The instance is brought
-    up to date; it need not (and cannot) be saved.
+    `rejected` is a token that the provider has just refused with 401: it is not handed out again. With `patient=False` a
+    refresh is sent once, however unavailable the provider is. The instance is brought up to date; it need not (and cannot) be
+    saved.
 
     Raises RefreshBusy when another caller's refresh did not finish in time, RefreshPaused when the provider is unavailable or
     its answer was lost, GrantGone when the person has to sign in again, RefreshRefused when the database could not keep a new
@@ -74,7 +76,7 @@ def access_token(connection: Connection, *, rejected: str | None = None) -> Secr
     row = lease.load(alias, connection.pk)
     if not _usable(row, _margin(row), rejected):
         try:
-            row = durable.run(alias, lambda: renew(alias, connection.pk, rejected=rejected))
+            row = durable.run(alias, lambda: renew(alias, connection.pk, rejected=rejected, patient=patient))
         except (RefreshBusy, RefreshPaused, RefreshRefused, ClientRejected):
             # Renewal begins before the old token expires, so an error in between still leaves a valid token.
             if not _usable(row, _LAST_SECONDS, rejected):
@@ -84,7 +86,9 @@ def access_token(connection: Connection, *, rejected: str | None = None) -> Secr
     return token
 
 
-def renew(alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool = False) -> Connection:
+def renew(
+    alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool = False, patient: bool = True
+) -> Connection:
     """Bring the connection's token up to date and return its row. Outside any transaction; else as `access_token`.
 
     With `keep_alive` the refresh happens although the access token is still valid, and does not count as use.
@@ -97,10 +101,11 @@ def renew(alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool 
         if row.generation != first.generation if keep_alive else _usable(row, _margin(row), rejected):
             return row
         _refuse_while_paused(row)
-        client, holder = make_client(), uuid.uuid4()
+        client, holder = make_client(retries=Retries(patient=patient)), uuid.uuid4()
         keys = _prepare(alias, row, client)
         if lease.claim(alias, row, holder):
-            renewed = _refresh(alias, row, holder, client, keys, keep_alive=keep_alive)
+            budget = conf.EPROSPERA_REFRESH_BUDGET.total_seconds() if patient else 0.0
+            renewed = _refresh(alias, row, holder, client, keys, keep_alive=keep_alive, budget=budget)
             if renewed is not None:
                 return renewed
         elif time.monotonic() > patience:
@@ -144,7 +149,14 @@ def _prepare(alias: str, row: Connection, client: Client) -> key_sets.Keys:
 
 
 def _refresh(
-    alias: str, row: Connection, holder: uuid.UUID, client: Client, keys: key_sets.Keys, *, keep_alive: bool
+    alias: str,
+    row: Connection,
+    holder: uuid.UUID,
+    client: Client,
+    keys: key_sets.Keys,
+    *,
+    keep_alive: bool,
+    budget: float,
 ) -> Connection | None:
     """Spend the refresh token and keep what comes back. None: the grant was replaced meanwhile, look again."""
     # Whether an earlier holder died or lost its answer: then the token may be spent already.
@@ -157,7 +169,7 @@ def _refresh(
         return None
     try:
         with spool.ready(row) as keep:
-            tokens = _ask(client, row, keep)
+            tokens = _ask(client, row, keep, budget)
     except InvalidGrant:
         lease.give_up(alias, row, _CAUSES.ANSWER_LOST if uncertain else _CAUSES.INVALID_GRANT)
         return None
@@ -170,9 +182,9 @@ def _refresh(
     return _keep(alias, row, client, keys, tokens, keep_alive=keep_alive)
 
 
-def _ask(client: Client, row: Connection, keep: Callable[[datetime, bytes], None]) -> Tokens:
-    """Send the refresh; repeat it within the budget while the provider says that it did nothing."""
-    end = time.monotonic() + conf.EPROSPERA_REFRESH_BUDGET.total_seconds()
+def _ask(client: Client, row: Connection, keep: Callable[[datetime, bytes], None], budget: float) -> Tokens:
+    """Send the refresh; repeat it within the budget (seconds) while the provider says that it did nothing."""
+    end = time.monotonic() + budget
     pause = 0.2
     while True:
         try:

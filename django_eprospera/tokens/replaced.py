@@ -13,6 +13,7 @@ from django.db import router
 from django.db.models import Count, Subquery
 from django.db.models.functions import Coalesce
 
+from django_eprospera import pace
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError
 from django_eprospera.models import PendingRevocation
@@ -97,10 +98,20 @@ def _is_active(row: PendingRevocation, end: float) -> bool | None:
     if time.monotonic() >= end:
         return None
     try:
-        return client_until(end).is_active(row.token, row.hint)
+        turn = pace.turn(until=end)
+    except pace.SitePaused:
+        return None
+    outcomes: list[object] = []
+    try:
+        active = client_until(end).is_active(row.token, row.hint)
+        outcomes.append(active)
     except (ApiError, ConfigurationError, SealedValueError) as error:
+        outcomes.append(error)
         logger.warning("revocation %s: whether the token is good is not known: %s", row.pk, error)
         return None
+    finally:
+        turn.finish(outcomes, row.pk)
+    return active
 
 
 def _warn_if_over(row: PendingRevocation, end: float) -> None:

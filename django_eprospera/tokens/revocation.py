@@ -13,10 +13,12 @@ from django.db import router, transaction
 from django.db.models import Case, Q, Value, When
 from django.utils.translation import gettext as _
 
+from django_eprospera import pace
 from django_eprospera.conf import conf
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError
 from django_eprospera.models import PendingRevocation
 from django_eprospera.provider import configured
+from django_eprospera.provider.http import Retries
 from django_eprospera.signals import revocation_pending
 from django_eprospera.tokens import clock
 
@@ -135,31 +137,40 @@ def revoke_pending(limit: int = 100, *, seconds: float | None = None) -> tuple[i
 
 
 def revoke_each(rows: QuerySet[PendingRevocation], end: float) -> int:
-    """Revoke the tokens of these rows until `end`, a time of `time.monotonic`. Returns how many are done."""
+    """Revoke the tokens of these rows until `end`, a time of `time.monotonic`, or a pause. Returns how many are done."""
     done = 0
     for row in rows:
         if time.monotonic() >= end:
             break
-        done += _revoke(row, end)
+        try:
+            turn = pace.turn(until=end)
+        except pace.SitePaused:
+            break
+        done += _revoke(row, end, turn)
     return done
 
 
 def client_until(end: float) -> Client:
     """Return a client whose exchanges end by `end`, a time of `time.monotonic`. Raises ConfigurationError."""
     left = max(end - time.monotonic(), _SHORTEST)
-    return configured.client(deadline=min(left, conf.EPROSPERA_DEADLINE))
+    return configured.client(deadline=min(left, conf.EPROSPERA_DEADLINE), retries=Retries(patient=False))
 
 
-def _revoke(row: PendingRevocation, end: float) -> bool:
+def _revoke(row: PendingRevocation, end: float, turn: pace.Turn) -> bool:
     pause = min(_FIRST_PAUSE * 2 ** min(row.attempts, 10), _LONGEST_PAUSE)
     mine = PendingRevocation.objects.filter(pk=row.pk, not_before=row.not_before)
     # Postponing it is also what claims it: another worker finds another time in the row.
-    if not mine.update(not_before=clock.in_database(pause), attempts=row.attempts + 1):
-        return False
+    outcomes: list[object] = []
     try:
+        if not mine.update(not_before=clock.in_database(pause), attempts=row.attempts + 1):
+            return False
         client_until(end).revoke(row.token, row.hint)
+        outcomes.append(row.pk)
     except (ApiError, ConfigurationError, SealedValueError) as error:
+        outcomes.append(error)
         logger.warning("revocation %s failed, tried again in %s: %s", row.pk, pause, error)
         return False
+    finally:
+        turn.finish(outcomes, row.pk)
     row.delete()
     return True

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone, translation
 
-from django_eprospera import scopes
+from django_eprospera import pace, scopes
 from django_eprospera.consent import SCOPES, is_granted, readable_documents, readable_entities
 from django_eprospera.errors import ApiError, ConfigurationError, SealedValueError, TokenError
 from django_eprospera.freshness import freshness, is_on_its_way
@@ -249,7 +249,8 @@ def test_one_bad_connection_does_not_stop_the_batch(provider):
     assert done[good.pk].failed == {}
 
 
-def test_a_provider_that_is_down_is_not_asked_for_everybody(settings):
+def test_a_provider_that_is_down_is_not_asked_for_everybody(settings, monkeypatch):
+    monkeypatch.setattr(pace, "_PATIENCE", 0)
     settings.EPROSPERA_BASE_URL = "http://127.0.0.1:1"
     everybody = [factories.connection().pk for _ in range(5)]
 

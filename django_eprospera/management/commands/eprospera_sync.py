@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_eprospera import kyc
+from django_eprospera import kyc, pace
 from django_eprospera.models import Connection
 from django_eprospera.sync.batch import sync_due, sync_each
 from django_eprospera.sync.schedule import passes
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         reports = self._reports(options)
         try:
             for pk, report in reports:
-                count[_outcome(report)] += 1
+                count[_outcome(report)] += not report.paused
                 count["broken"] += bool(report.receiver_errors)
                 if not report.grant_ended:
                     codes.update(f"{resource}: {code}" for resource, code in report.failed.items())
@@ -79,6 +79,11 @@ class Command(BaseCommand):
             raise SystemExit(130) from None
         finally:
             self._write_summary(count, codes)
+        if (paused := pace.state()).paused_until is not None:
+            self.stdout.write(
+                _("The site pauses until %(time)s UTC (%(cause)s). What was not synced stays due.")
+                % {"time": f"{paused.paused_until:%H:%M:%S}", "cause": paused.cause}
+            )
         if count["broken"]:
             raise CommandError(
                 _("A receiver of facts_synced failed: reviews may not be up to date. The log has the details.")
