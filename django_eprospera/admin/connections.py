@@ -71,7 +71,6 @@ class ConnectionAdmin(FactsAdmin):
         "subject",
         "standing",
         "signed_in_at",
-        "access_until",
         "refresh_until",
         "last_sync",
         "sync_error",
@@ -127,11 +126,6 @@ class ConnectionAdmin(FactsAdmin):
         cause = obj.get_state_cause_display() if obj.state != Connection.State.ACTIVE else ""
         badge = '<span class="eprospera-badge {}">{}</span> <span class="quiet">{}</span>'
         return format_html(badge, obj.state, obj.get_state_display(), cause)
-
-    @admin.display(description=_("access until"))
-    def access_until(self, obj: Connection) -> str:
-        """Return when the access token expires."""
-        return short(obj.access_token_expires_at)
 
     @admin.display(description=_("refresh until"))
     def refresh_until(self, obj: Connection) -> str:

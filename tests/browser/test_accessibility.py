@@ -14,6 +14,7 @@ from tests.site_process import SiteProcess, free_port
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 # Only what is found comes back: the rest is much more.
 VIOLATIONS = "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations)"
+CUT_OFF = "[...document.querySelectorAll('.results')].some(list => list.scrollWidth > list.clientWidth)"
 LANGUAGES = pytest.mark.parametrize("language", ["en", pytest.param("es", marks=pytest.mark.thorough)])
 ADMIN = "/admin/django_eprospera"
 
@@ -37,6 +38,8 @@ def look(page, name, found):
         ]
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             found.append(f"{name} {scheme} {width}: wider than the screen")
+        if width == 1280 and page.evaluate(CUT_OFF):
+            found.append(f"{name}: columns of the list are cut off")
 
 
 @LANGUAGES
