@@ -87,6 +87,38 @@ def test_a_recent_sign_in_is_that_of_the_user_and_not_of_another_session(rf, con
     assert evaluate(connection.user, Policy(recent_sign_in=True), request=request).code == "sign_in_again"
 
 
+def test_a_policy_may_ask_for_a_more_recent_sign_in_than_the_setting(rf, connection):
+    request = signed_in(rf, connection.user, 90)
+    assert evaluate(connection.user, Policy(recent_sign_in=True), request=request).allowed
+    minute = Policy(recent_sign_in=timedelta(minutes=1))
+    assert evaluate(connection.user, minute, request=request).code == "sign_in_again"
+
+
+def test_the_age_of_another_persons_data_does_not_count(connection):
+    other = factories.connection()
+    factories.residency(other)
+    policy = Policy(residency=True, max_age=timedelta(hours=1))
+    assert evaluate(connection.user, policy).allowed
+    assert evaluate(other.user, policy).code == "too_old"
+
+
+def test_the_review_of_another_company_does_not_count(connection):
+    pending = factories.consent(connection).entity
+    subject = f"entity:{pending.issuer}:{pending.entity_id}"
+    Review.objects.create(subject=subject, subject_kind="entity", entity=pending, status="pending")
+    approved = connection.entity_consents.exclude(entity=pending).get().entity
+    assert evaluate(connection.user, Policy(company="approved"), company=approved).allowed
+    assert evaluate(connection.user, Policy(company="approved"), company=pending).code == "entity_pending"
+
+
+def test_a_scope_that_the_site_requests_can_be_shared_and_another_one_cannot(connection, settings):
+    connection.scope = "openid"
+    connection.save()
+    for requested, code in ((scopes.PROFILE, "not_shared"), ("openid", "not_requested")):
+        settings.SOCIAL_AUTH_EPROSPERA_SCOPE = [requested]
+        assert evaluate(connection.user, Policy(scopes=[scopes.PROFILE])).code == code
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

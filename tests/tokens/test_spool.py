@@ -59,7 +59,13 @@ def test_old_files_are_swept_from_the_spool(provider, connect, settings, tmp_pat
         with spool.ready(connection) as keep:
             keep(timezone.now(), ANSWER)
     os.utime(settings.EPROSPERA_SPOOL / f"{old.pk}.0", (0, 0))
+    foreign = tmp_path / "foreign"
+    foreign.touch()
+    os.utime(foreign, (0, 0))
+    link = settings.EPROSPERA_SPOOL / "link"
+    link.symlink_to(foreign)
     assert spool.sweep() == 1
+    assert link.is_symlink()
     assert spool.find(old) is None
     assert spool.find(new) is not None
 
