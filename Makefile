@@ -60,7 +60,7 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	@$(BIN)/mypy
 
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 messages: $(VENV)/.test
@@ -71,6 +71,7 @@ requirements:
 	@$(call pin,--extra sandbox pyproject.toml requirements/demo.in,demo)
 	@$(call pin,--extra sandbox pyproject.toml requirements/test.in -c requirements/demo.txt,test)
 	@$(call pin,requirements/mutants.in -c requirements/test.txt,mutants)
+	@$(call pin,requirements/bench.in -c requirements/test.txt,bench)
 
 $(VENV)/.demo: requirements/demo.txt
 	@$(call install,requirements/demo.txt)
@@ -82,6 +83,10 @@ $(VENV)/.test: requirements/test.txt
 
 $(VENV)/.mutants: requirements/mutants.txt $(VENV)/.test
 	@$(call install,requirements/mutants.txt)
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.test
+	@$(call install,requirements/bench.txt)
 	@touch $@
 
 clean:

@@ -93,14 +93,19 @@ class Bench:
             pair = [sum(each) for each in zip(*((once(ours), once(theirs)) for _ in range(times)), strict=True)]
             if number:  # the first round warms up
                 pairs.append(pair)
-        each = [a / b for a, b in pairs]
-        figure = statistics.median(a for a, _ in pairs) / statistics.median(b for _, b in pairs)
-        return Row(what, figure, goal=goal, at_least=at_least, low=min(each), high=max(each))
+        return compared(what, pairs, goal=goal, at_least=at_least)
 
     def median(self, action):
         """The median of the CPU seconds of an action, after it was called once."""
         action()
         return statistics.median(spent(action) for _ in range(self.rounds))
+
+
+def compared(what, pairs, *, goal=None, at_least=False):
+    """A row: the median of the first numbers of the pairs ÷ that of the second ones. There is a pair for each round."""
+    figure = statistics.median(a for a, _ in pairs) / statistics.median(b for _, b in pairs)
+    each = [a / b for a, b in pairs]
+    return Row(what, figure, goal=goal, at_least=at_least, low=min(each), high=max(each))
 
 
 def spent(action):
@@ -169,9 +174,7 @@ def sandbox(command="django_eprospera.sandbox", **options):
 
 
 def main(subject, options):
-    os.environ.setdefault(
-        "DJANGO_SETTINGS_MODULE", "benchmarks.peer_settings" if subject == "peers" else "tests.settings"
-    )
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import logging
 
     import django

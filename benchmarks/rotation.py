@@ -14,7 +14,7 @@ from django_eprospera.rotation import count_outdated, tables
 OLD, NEW = "ycnJycnJycnJycnJycnJycnJycnJycnJycnJycnJyck=", "ysrKysrKysrKysrKysrKysrKysrKysrKysrKysrKyso="
 # The size of an RS256 access token and of an opaque refresh token.
 ACCESS, REFRESH = "a" * 900, "rt_" + "r" * 43
-NUMBER = 10_000
+NUMBER = 5_000
 
 
 def rows(bench):
