@@ -7,7 +7,7 @@
 
 DATABASE_URL names the PostgreSQL server, on this machine (default: postgres://postgres@127.0.0.1:5432/postgres). Each subject
 has a database of its own, named `eprospera_bench_…`, which is made and dropped here. `--keep` leaves those of many people for
-the next call. `--write` writes docs/benchmarks.md.
+the next call; drop them when the models have changed. `--write` writes docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.machine import Machine
-from benchmarks.measure import SERVER, Row
+from benchmarks.measure import PREFIX, SERVER, Row
 from benchmarks.table import table, write
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ SUBJECTS = ("sync", "due", "admin", "gates", "sign_in", "refresh", "prune", "rot
 OF_MANY_PEOPLE = {"due", "admin", "prune"}
 SCRIPTS = ("tampering", "tokens")
 # Files of the people of kept databases.
-SCRATCH = HERE.parent / ".bench"
+SCRATCH = HERE.parent / ".bench" / PREFIX
 
 
 def main(arguments):
@@ -58,10 +58,12 @@ def main(arguments):
     if options.write and options.names:
         parser.error("--write needs all subjects. Name none.")
     if scripts := [name for name in names if name in SCRIPTS]:
-        return max(run_script(name) for name in scripts)
+        with alone():
+            return max(run_script(name) for name in scripts)
     sizes = options.sizes or [1_000, 20_000 if options.quick else 100_000]
     machine, rows = Machine(), []
     with ExitStack() as stack:
+        stack.enter_context(alone())
         if OF_MANY_PEOPLE & set(names):
             many = stack.enter_context(filled(sizes, keep=options.keep))
         for name in names:
@@ -102,16 +104,28 @@ def run_script(name):
 
 
 @contextmanager
+def alone():
+    """Keep other runs from the databases of these names for as long."""
+    with psycopg.connect(SERVER, autocommit=True) as connection:
+        if not connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [PREFIX]).fetchone()[0]:
+            sys.exit(
+                f"Another run uses the databases {PREFIX}…. Wait for its end, or set BENCH_PREFIX to another name."
+            )
+        yield
+
+
+@contextmanager
 def filled(sizes, *, keep):
     """The databases of so many people each, by size. All have the same first person."""
+    before = {name for name in ("people", *sizes) if exists(name)}
     try:
-        if not exists("people"):
+        if "people" not in before:
             with database("people", drop_after=False) as url:
                 fill(url, "prototype")
         urls = {}
         for size in sizes:
             urls[size] = url_of(size)
-            if not exists(size):
+            if size not in before:
                 began = time.monotonic()
                 with database(size, "people", drop_after=False) as url:
                     fill(url, "copies", str(size))
@@ -121,9 +135,10 @@ def filled(sizes, *, keep):
         yield urls
     finally:
         if not keep:
-            for name in ("people", *sizes):
+            for name in {"people", *sizes} - before:
                 drop(name)
-            shutil.rmtree(SCRATCH, ignore_errors=True)
+            if not before:
+                shutil.rmtree(SCRATCH, ignore_errors=True)
 
 
 def fill(url, *arguments):
@@ -143,26 +158,26 @@ def server(statement, *parameters):
 
 
 def exists(name):
-    return server("SELECT FROM pg_database WHERE datname = %s", f"eprospera_bench_{name}") is not None
+    return server("SELECT 1 FROM pg_database WHERE datname = %s", f"{PREFIX}{name}") is not None
 
 
 def megabytes(name):
-    return server("SELECT pg_database_size(%s) / 1000000", f"eprospera_bench_{name}")[0]
+    return server("SELECT pg_database_size(%s) / 1000000", f"{PREFIX}{name}")[0]
 
 
 def url_of(name):
-    return urlunsplit(urlsplit(SERVER)._replace(path=f"/eprospera_bench_{name}"))
+    return urlunsplit(urlsplit(SERVER)._replace(path=f"/{PREFIX}{name}"))
 
 
 def drop(name):
-    server(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(f"eprospera_bench_{name}")))
+    server(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(f"{PREFIX}{name}")))
 
 
 @contextmanager
 def database(name, template="template1", *, drop_after=True):
     """A new database; yields its URL. It is dropped afterwards, or only if something fails."""
-    own = sql.Identifier(f"eprospera_bench_{name}")
-    source = sql.Identifier(template if template == "template1" else f"eprospera_bench_{template}")
+    own = sql.Identifier(f"{PREFIX}{name}")
+    source = sql.Identifier(template if template == "template1" else f"{PREFIX}{template}")
     drop(name)
     server(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(own, source))
     # The CPU of a parallel worker could not be read: it ends with its query.

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import psycopg
 
+# Of the names of the databases.
+PREFIX = os.environ.get("BENCH_PREFIX", "eprospera_bench_")
 SERVER = (
     os.environ.get("BENCH_SERVER") or os.environ.get("DATABASE_URL") or "postgres://postgres@127.0.0.1:5432/postgres"
 )
@@ -146,9 +148,9 @@ def _backends():
     global _monitor  # noqa: PLW0603 - one connection, opened when it is first needed
     if _monitor is None:
         _monitor = psycopg.connect(SERVER, autocommit=True)
-    names = "SELECT pid FROM pg_stat_activity WHERE datname LIKE 'eprospera_bench_%'"
     found = {}
-    for (pid,) in _monitor.execute(names).fetchall():
+    pids = "SELECT pid FROM pg_stat_activity WHERE starts_with(datname, %s)"
+    for (pid,) in _monitor.execute(pids, [PREFIX]).fetchall():
         try:
             # Nanoseconds. /proc/PID/stat has them in ticks of 10 ms, and says the same in the long run.
             found[pid] = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
