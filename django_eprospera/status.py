@@ -20,7 +20,7 @@ from django.utils.text import capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from django_eprospera import tokens
+from django_eprospera import pace, tokens
 from django_eprospera.freshness import is_error_of_site, reason_of
 from django_eprospera.models import (
     Connection,
@@ -71,7 +71,7 @@ class Line:
     def __str__(self) -> str:
         if isinstance(self.value, datetime):
             since = date_format(timezone.localtime(self.value), "SHORT_DATETIME_FORMAT")
-            return f"{since} ({timesince(self.value)})"
+            return f"{since} ({timesince(self.value)})" if self.value < timezone.now() else since
         return "–" if self.value is None else str(self.value)
 
 
@@ -115,6 +115,7 @@ def gather() -> Status:
                 Line("due", _("due now"), _count(due)),
                 Line("oldest", _("longest wait since"), oldest),
                 Line("receivers_failed", _("error after the last sync"), receivers),
+                Line("paused_until", _("requests pause until"), pace.state().paused_until),
             ),
         ),
         Section("failures", _("Answers that could not be fetched, by code"), failures),

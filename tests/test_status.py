@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_eprospera import status
-from django_eprospera.models import Connection, EntityDocument, Review, VerificationImage
+from django_eprospera.models import Connection, EntityDocument, Pace, Review, VerificationImage
 from tests import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
@@ -55,6 +55,14 @@ def life():
     return ended
 
 
+def test_a_pause_of_the_site_is_shown_until_it_is_over():
+    assert numbers()["sync"]["paused_until"] is None
+    until = timezone.now() + timedelta(minutes=5)
+    Pace.objects.update(paused_until=until.timestamp())
+    assert numbers()["sync"]["paused_until"][:16] == until.isoformat()[:16]
+    assert re.search(r"requests pause until +\S+ \S+( [ap]\.m\.)?$", written(), re.MULTILINE | re.IGNORECASE)
+
+
 def test_numbers_of_everything():
     ended = life()
     factories.connection().delete()
@@ -65,7 +73,9 @@ def test_numbers_of_everything():
         "active": exact(2), "reauthorize": exact(1), "invalid_grant": exact(1), "answer_lost": exact(0),
         "no_refresh_token": exact(0), "other_subject": exact(0),
     }  # fmt: skip
-    assert found["sync"] == {"due": exact(0), "oldest": None, "receivers_failed": exact(0)}
+    assert found["sync"] == {
+        "due": exact(0), "oldest": None, "receivers_failed": exact(0), "paused_until": None,
+    }  # fmt: skip
     assert found["failures"] == {}
     assert found["refreshes"] == {"valid": exact(2), "ending": exact(0), "ended": exact(1)}
     revocations = found["revocations"]
