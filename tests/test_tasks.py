@@ -128,7 +128,8 @@ def test_a_provider_that_is_down_fails_no_task(settings):
     factories.connection().delete()
 
     assert set(run(tasks.sync_connection, str(connection.pk))["failed"].values()) == {"unavailable"}
-    assert run(tasks.sync_stale)["failed"] >= 1
+    Connection.objects.filter(pk=connection.pk).update(next_sync_at=timezone.now())
+    assert run(tasks.sync_batch, [str(connection.pk)]) == {"synced": 1, "failed": 1}
     assert run(tasks.revoke_pending) == {"done": 0, "left": 2}
     assert run(tasks.keep_alive)["failed"] == 1
 
@@ -142,12 +143,50 @@ def test_a_connection_that_is_gone_is_nothing_to_worry_about(gone):
     assert run(tasks.sync_connection, pk) == {}
 
 
-def test_stale_connections_are_synced_by_one_job(sandbox):
+def test_due_connections_are_synced_by_batches(sandbox):
     due = [factories.sandbox_connection(sandbox, sub) for sub in (LUCIA, OTTO)]
 
-    assert run(tasks.sync_stale) == {"synced": 2, "failed": 0}
+    assert run(tasks.sync_stale) == {"connections": 2, "batches": 1}
     assert Residency.objects.filter(connection__in=due).count() == 2
-    assert run(tasks.sync_stale) == {"synced": 0, "failed": 0}
+    assert run(tasks.sync_stale) == {"connections": 0, "batches": 0}
+    assert run(tasks.sync_batch, [str(connection.pk) for connection in due]) == {"synced": 0, "failed": 0}
+
+
+def test_a_batch_holds_ids_of_those_that_wait_longest(queue):
+    now = timezone.now()
+    due = [factories.connection(next_sync_at=now - timedelta(minutes=age)) for age in range(61, 1, -1)]
+
+    assert tasks.sync_stale.call() == {"connections": 60, "batches": 2}
+
+    ids = [str(connection.pk) for connection in due]
+    assert queue() == [("sync_batch", [ids[:50]]), ("sync_batch", [ids[50:]])]
+
+
+@pytest.mark.parametrize(("queues", "chosen"), [({}, "default"), ({"QUEUES": ["default", "eprospera"]}, "eprospera")])
+def test_batches_have_a_queue_of_their_own_where_the_site_has_one(settings, queue, queues, chosen):
+    settings.TASKS = {"default": settings.TASKS["default"] | queues}
+    connection = factories.connection()
+
+    tasks.sync_stale.call()
+    tasks.ask_for_sync(connection.pk)
+
+    used = [(result.task.name, result.task.queue_name) for result in default_task_backend.results]
+    assert used == [("sync_batch", chosen), ("sync_connection", "default")]
+
+
+def test_a_batch_begins_nothing_after_its_time(sandbox, monkeypatch):
+    monkeypatch.setattr(tasks, "_SECONDS", -1.0)
+    monkeypatch.setattr(tasks, "_AT_ONCE", 1)
+    ids = [str(factories.sandbox_connection(sandbox, sub).pk) for sub in (LUCIA, OTTO)]
+
+    assert run(tasks.sync_batch, ids) == {"synced": 1, "failed": 0}
+    assert Connection.objects.filter(next_sync_at__lte=timezone.now()).count() == 1, "the other is still due"
+
+
+def test_a_batch_inside_a_transaction_sees_its_rows(sandbox):
+    with transaction.atomic():
+        connection = factories.sandbox_connection(sandbox, OTTO)
+        assert tasks.sync_batch.call([str(connection.pk)]) == {"synced": 1, "failed": 0}
 
 
 def test_pending_revocations_are_sent(sandbox, queue):

@@ -17,7 +17,7 @@ from django_eprospera.sync.schedule import claim_due, due
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 
     from django_eprospera.pace import Turn
 
@@ -44,12 +44,13 @@ def sync_each(connection_ids: Iterable[uuid.UUID], *, concurrency: int = 1, repa
     return _run(connection_ids, one, concurrency)
 
 
-def sync_due(limit: int = 100, *, concurrency: int = 1) -> Generator[Done]:
-    """Sync up to `limit` connections that are due, and yield the report of each, as `sync_each` does.
+def sync_due(limit: int = 100, *, only: Collection[str] | None = None, concurrency: int = 1) -> Generator[Done]:
+    """Sync up to `limit` connections that are due, or those of the IDs in `only`; yield the report of each as `sync_each` does.
 
     Only answers that are old are requested. Several processes share the work.
     """
-    waiting = list(due(timezone.now()).values_list("pk", flat=True)[:limit])
+    rows = due(timezone.now()) if only is None else due(timezone.now()).filter(pk__in=only)
+    waiting = list(rows.values_list("pk", flat=True)[:limit])
     return _run(waiting, _sync_old, concurrency)
 
 

@@ -16,6 +16,7 @@ from django_eprospera import kyc, pace
 from django_eprospera.models import Connection
 from django_eprospera.sync.batch import sync_due, sync_each
 from django_eprospera.sync.schedule import passes
+from django_eprospera.tasks import sync_stale
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -40,6 +41,9 @@ class Command(BaseCommand):
         which.add_argument(
             "--due", action="store_true", help="Connections that are due, and only their old answers (default)."
         )
+        which.add_argument(
+            "--enqueue", action="store_true", help="Enqueue those that are due, in batches, for the workers of TASKS."
+        )
         which.add_argument("--all", action="store_true", help="Every connection that is not waiting for a new sign-in.")
         which.add_argument("--user", help="The connection of one user, by username.")
         which.add_argument("--connection", type=uuid.UUID, help="One connection, by its id.")
@@ -60,6 +64,11 @@ class Command(BaseCommand):
         """
         if options["concurrency"] < 1 or options["limit"] < 0:
             raise CommandError(_("--concurrency must be at least 1, and --limit not negative."))
+        if options["enqueue"]:
+            enqueued = sync_stale.call()["connections"]
+            text = ngettext("%(count)d connection enqueued.", "%(count)d connections enqueued.", enqueued)
+            self.stdout.write(text % {"count": enqueued})
+            return
         self._reported_at = time.monotonic()
         count: Counter[str] = Counter()
         codes: Counter[str] = Counter()
