@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 # One process more than there are processors: many tests wait for a process of their own. Files run in the order of the collection.
 PARALLEL = -q -n $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-reset test coverage coverage-report mutants lint types bench messages requirements clean help
+.PHONY: demo demo-reset test engines coverage coverage-report mutants lint types bench messages requirements clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         sandbox on http://localhost:$(SANDBOX_PORT), example site on http://localhost:$(PORT); Ctrl-C stops both"
 	@echo "make demo-reset   forget the demo's database, keys and files"
 	@echo "make test         the test suite, on SQLite (DATABASE_URL chooses another database; ARGS=-m thorough runs the rest)"
+	@echo "make engines      workers of django-tasks-db, RQ and Celery (PostgreSQL at DATABASE_URL, redis-server, RabbitMQ at BROKER_URL)"
 	@echo "make coverage     the suite on SQLite, and on DATABASE_URL if that is given, with the branches it has taken"
 	@echo "make mutants      changes to the code that no test notices (ARGS chooses functions; see CONTRIBUTING.md)"
 	@echo "make lint         ruff, and the check that imports point one way"
@@ -36,6 +37,10 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: ARGS ?= -m "not thorough"
 test: $(VENV)/.test
 	@$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PARALLEL) $(ARGS)
+
+# Not part of `make test`, which needs no server. One at a time: each has several workers, and kills some of them.
+engines: $(VENV)/.engines
+	@$(BIN)/python -m pytest -q tests/engines $(ARGS)
 
 coverage: $(VENV)/.test
 	@$(BIN)/coverage erase
@@ -72,6 +77,7 @@ requirements:
 	@$(call pin,--extra sandbox pyproject.toml requirements/test.in -c requirements/demo.txt,test)
 	@$(call pin,requirements/mutants.in -c requirements/test.txt,mutants)
 	@$(call pin,requirements/bench.in -c requirements/test.txt,bench)
+	@$(call pin,requirements/engines.in -c requirements/test.txt,engines)
 
 $(VENV)/.demo: requirements/demo.txt
 	@$(call install,requirements/demo.txt)
@@ -87,6 +93,10 @@ $(VENV)/.mutants: requirements/mutants.txt $(VENV)/.test
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.test
 	@$(call install,requirements/bench.txt)
+	@touch $@
+
+$(VENV)/.engines: requirements/engines.txt $(VENV)/.test
+	@$(call install,requirements/engines.txt)
 	@touch $@
 
 clean:
