@@ -21,6 +21,8 @@ __all__ = ["MAX_ITEMS", "MAX_TEXT", "Reader"]
 T = TypeVar("T")
 MAX_TEXT: Final = 1000
 MAX_ITEMS: Final = 200
+# Half a surrogate pair cannot be encoded, and PostgreSQL takes no NUL.
+_MALFORMED: Final = re.compile("[\0\ud800-\udfff]")
 
 
 class Reader:
@@ -134,8 +136,7 @@ class Reader:
             raise self._wrong(name, "wrong_type", "a string")
         if len(value) > limit:
             raise self._wrong(name, "too_long", f"at most {limit} characters")
-        # Half a surrogate pair cannot be encoded, and PostgreSQL takes no NUL.
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        if _MALFORMED.search(value):
             raise self._wrong(name, "wrong_format", "well-formed text")
         return value
 

@@ -21,11 +21,11 @@ M = TypeVar("M", bound="Model")
 
 
 def read(rows: QuerySet[M]) -> M | None:
-    """Return the first row, read together with the database's time; `now` then knows it. None without a row."""
-    row = rows.annotate(read_at=Now()).first()
-    if row is not None:
+    """Return the only row, read together with the database's time; `now` then knows it. None without a row."""
+    for row in rows.annotate(read_at=Now()):
         row.__dict__["ticks"] = time.monotonic()
-    return row
+        return row
+    return None
 
 
 def now(row: Model) -> datetime:

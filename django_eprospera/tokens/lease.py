@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
+from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import InterfaceError, OperationalError, connections
-from django.db.models import ExpressionWrapper, F, Q, Value, fields
+from django.db.models import ExpressionWrapper, Q, Value, fields
 from django.db.models.functions import Now
 
 from django_eprospera.conf import conf
@@ -103,7 +104,7 @@ def _as_read(row: Connection, name: str) -> dict[str, Any]:
 
 
 def store(alias: str, row: Connection, tokens: Tokens, *, keep_alive: bool) -> Connection | None:
-    """Commit the new pair and return the row. It replaces only the pair that was spent for it, even if the lease was lost.
+    """Commit the new pair, in place of the spent one alone, even if the lease was lost. Return a copy of `row` with it.
 
     Returns None, and queues the new tokens for revocation, if the connection was replaced or deleted meanwhile.
     """
@@ -111,7 +112,7 @@ def store(alias: str, row: Connection, tokens: Tokens, *, keep_alive: bool) -> C
     values: dict[str, Any] = {
         "access_token": meta.get_field("access_token").seal(tokens.access_token, row),
         "access_token_expires_at": tokens.expires_at,
-        "generation": F("generation") + 1,
+        "generation": row.generation + 1,
         **IDLE,
     }
     if tokens.refresh_token is not None:  # absent: the old one stays good (docs/provider.md#token)
@@ -132,7 +133,13 @@ def store(alias: str, row: Connection, tokens: Tokens, *, keep_alive: bool) -> C
         )
         return None
     logger.info("connection %s: refreshed, generation %d", row.pk, row.generation + 1)
-    return load(alias, row.pk)
+    renewed = copy(row)
+    renewed.__dict__.update(values)
+    # In plain text: what was sealed for the row just now need not be opened.
+    renewed.access_token = tokens.access_token
+    if tokens.refresh_token is not None:
+        renewed.refresh_token = tokens.refresh_token
+    return renewed
 
 
 def _insist(alias: str, write: Any) -> int:

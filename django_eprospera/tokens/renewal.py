@@ -76,7 +76,9 @@ def access_token(connection: Connection, *, rejected: str | None = None, patient
     row = lease.load(alias, connection.pk)
     if not _usable(row, _margin(row), rejected):
         try:
-            row = durable.run(alias, lambda: renew(alias, connection.pk, rejected=rejected, patient=patient))
+            # In a transaction the row is read anew: the caller's may have what no other database connection sees.
+            known = None if durable.in_transaction(alias) else row
+            row = durable.run(alias, lambda: renew(alias, connection.pk, known, rejected=rejected, patient=patient))
         except (RefreshBusy, RefreshPaused, RefreshRefused, ClientRejected):
             # Renewal begins before the old token expires, so an error in between still leaves a valid token.
             if not _usable(row, _LAST_SECONDS, rejected):
@@ -87,16 +89,23 @@ def access_token(connection: Connection, *, rejected: str | None = None, patient
 
 
 def renew(
-    alias: str, pk: Any, *, rejected: str | None = None, keep_alive: bool = False, patient: bool = True
+    alias: str,
+    pk: Any,
+    known: Connection | None = None,
+    *,
+    rejected: str | None = None,
+    keep_alive: bool = False,
+    patient: bool = True,
 ) -> Connection:
     """Bring the connection's token up to date and return its row. Outside any transaction; else as `access_token`.
+
+    `known` is the row as it was loaded a moment ago.
 
     With `keep_alive` the refresh happens although the access token is still valid, and does not count as use.
     """
     patience = time.monotonic() + conf.EPROSPERA_REFRESH_WAIT.total_seconds()
     pause = 0.05
-    first = lease.load(alias, pk)
-    row = first
+    row = first = known or lease.load(alias, pk)
     while True:
         if row.generation != first.generation if keep_alive else _usable(row, _margin(row), rejected):
             return row

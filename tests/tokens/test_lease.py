@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, connections, transaction
 from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_eprospera.errors import GrantGone
@@ -60,6 +61,23 @@ def test_an_answer_without_a_scope_changes_none(connect, answers_with):
     answers_with()
     access_token(connection)
     assert Connection.objects.get().scope == connection.scope == ALL_SCOPES
+
+
+def test_a_refresh_takes_four_statements(connect):
+    connection = connect()
+    with CaptureQueriesContext(database) as captured:
+        access_token(connection)
+    sent = [query["sql"] for query in captured.captured_queries]
+    sent = [sql for sql in sent if not sql.startswith(("BEGIN", "COMMIT"))]
+    assert len(sent) <= 4, "\n".join(sent)
+
+
+def test_the_instance_is_as_the_row(connect):
+    connection = connect()
+    access_token(connection)
+    row = Connection.objects.get()
+    for name in (*Connection.TOKEN_FIELDS, "scope", "used_at"):
+        assert getattr(connection, name) == getattr(row, name), name
 
 
 def test_a_renewal_for_a_caller_counts_as_use(connect):
