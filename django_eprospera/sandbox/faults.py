@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
@@ -41,6 +42,8 @@ class Fault:
     form: dict[str, str] = field(default_factory=dict)
     # How many requests it applies to; 0 for all until it is removed.
     times: int = 0
+    # Part of the matching requests that it applies to, at random: from 0 to 1.
+    share: float = 1
 
     def matches(self, request: HttpRequest) -> bool:
         """Return whether the fault applies to this request."""
@@ -49,6 +52,7 @@ class Fault:
             (path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path)
             and self.method in ("", request.method)
             and all(request.POST.get(name) == value for name, value in self.form.items())
+            and random.random() < self.share  # noqa: S311 - a fault is no secret
         )
 
 

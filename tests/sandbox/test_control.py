@@ -280,3 +280,9 @@ def test_idle_connections_do_not_block_others(sandbox):
 def test_scopes_of_minted_grants_default_to_all(sandbox):
     grant = sandbox.control("grants", "POST", sub=LUCIA)["grants"][0]
     assert set(grant["scope"].split()) == set(ALL_SCOPES.split())
+
+
+def test_a_fault_of_a_share_applies_to_that_part_of_the_requests(sandbox):
+    sandbox.fault("/.well-known/openid-configuration", status=500, share=0.5)
+    answers = {sandbox.get("/.well-known/openid-configuration").status_code for _ in range(60)}
+    assert answers == {200, 500}

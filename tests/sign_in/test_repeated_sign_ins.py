@@ -1,6 +1,7 @@
 """Each sign-in brings a new grant: how many replaced ones are held, and what becomes of them; against a real sandbox."""
 
 import io
+import time
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -8,7 +9,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from django_eprospera.errors import GrantGone
-from django_eprospera.models import Connection, PendingRevocation
+from django_eprospera.models import Connection, Pace, PendingRevocation
 from django_eprospera.tokens import access_token, disconnect, remaining, revoke_pending
 from django_eprospera.tokens.replaced import revoke_all_replaced, revoke_replaced
 from django_eprospera.tokens.revocation import Remaining
@@ -158,3 +159,13 @@ def test_the_admin_and_the_timer_say_the_same(sign_in, sandbox, client):
     assert said in out.getvalue()
     client.force_login(get_user_model().objects.create_superuser("staff"))
     assert said in client.get("/admin/django_eprospera/pendingrevocation/").content.decode()
+
+
+def test_a_sign_in_while_the_site_pauses_works_at_once_and_what_it_has_to_revoke_waits(sign_in, sandbox, settings):
+    settings.EPROSPERA_REPLACED_GRANTS = 0
+    Pace.objects.create(issuer=sandbox.url, paused_until=time.time() + 100, pauses=5, cause="rate_limited")
+    began = time.monotonic()
+    sign_in(2)
+    assert time.monotonic() - began < 50, "nobody waits for the pause"
+    assert works(sandbox)
+    assert not PendingRevocation.objects.filter(attempts__gt=0).exists()
