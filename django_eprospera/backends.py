@@ -1,6 +1,6 @@
 """Sign in with e-Próspera: the authentication backend, on python-social-auth's OpenID Connect base.
 
-The base keeps the state of a sign-in and runs the pipeline. Who somebody is, is decided in `sign_in`: `pending` (what a sign-in
+The base keeps the state of a sign-in and runs the pipeline. `sign_in` decides who somebody is: `pending` (what a sign-in
 keeps until its callback), `callback`, `code_flow`; `social_backend` overrides what else the base offers. Every error becomes a
 page, and nothing is stored in part.
 """

@@ -194,7 +194,7 @@ class Conf:
 
     @property
     def EPROSPERA_PROVIDER_ERROR_STATUS(self) -> int | None:
-        """Status of pages about faults of the provider, for proxies that replace pages with 502, 503 or 504; None: those."""
+        """Status of pages about faults of the provider, for proxies that replace pages with 502 to 504. `None`: 502 to 504."""
         value = _read("EPROSPERA_PROVIDER_ERROR_STATUS", None)
         if value is None or (isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599):
             return value

@@ -176,7 +176,7 @@ class Client:
         it arrives, for `grants.read_answer`. It must not raise.
 
         Raises InvalidGrant, ClientRejected, ProviderUnavailable (not spent, as far as is known) and AnswerLost (it may
-        have been spent: no whole answer, or 2xx and nonsense).
+        have been spent: the answer was incomplete, or 2xx and malformed).
         """
         endpoint = self._endpoints().token_endpoint
         return grants.refresh(

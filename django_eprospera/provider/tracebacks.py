@@ -22,7 +22,7 @@ R = TypeVar("R")
 def forget_locals(function: Callable[P, R]) -> Callable[P, R]:
     """Clear the variables of every frame below when `function` raises, and of every error that it hides.
 
-    For the outermost functions through which a secret passes. The caller's own variables are the caller's business.
+    For the outermost functions through which a secret passes. The frames of the callers are not cleared.
     """
 
     @functools.wraps(function)

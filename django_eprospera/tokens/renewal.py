@@ -149,7 +149,7 @@ def _refuse_while_paused(row: Connection) -> None:
 
 
 def _prepare(alias: str, row: Connection, client: Client) -> key_sets.Keys:
-    """Fetch beforehand what a refresh needs: the lease is for sending it, and between answer and commit lies arithmetic."""
+    """Fetch discovery and keys before the lease is taken, so that no request is needed between the answer and the commit."""
     try:
         client.discovery()
         return key_sets.known_keys(client) if OPENID in row.scopes else ()
