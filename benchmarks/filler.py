@@ -55,6 +55,7 @@ from django_eprospera.models import (
     Review,
     VerificationImage,
 )
+from django_eprospera.models.audit import AuditBlock
 from tests import factories
 
 CHUNK = 5_000
@@ -137,6 +138,7 @@ def copies(people):
             "subject": f"'django_eprospera.review:' || {_id('review')}",
             "action": f"CASE WHEN n % {rare} = 5 THEN 'exported' ELSE 'viewed' END",
         },
+        AuditBlock: {"number": "n"},
         PendingRevocation: {
             "id": _id("revocation"), "created_at": _NOW,
             "held": f"n % {rare} <> 6", "sub": "'sub-' || n",

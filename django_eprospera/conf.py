@@ -79,6 +79,11 @@ class Conf:
         return _keys("EPROSPERA_INDEX_KEY")
 
     @property
+    def EPROSPERA_SIGNING_KEY(self) -> tuple[Secret, ...]:
+        """Ed25519 keys for case files, newest first, made like `FIELD_ENCRYPTION_KEY`. Empty: no case file can be exported."""
+        return _keys("EPROSPERA_SIGNING_KEY")
+
+    @property
     def EPROSPERA_USER_FIELDS(self) -> tuple[str, ...]:
         """Which details are copied to Django's user model, in plain text: any of `email first_name last_name`."""
         return _names("EPROSPERA_USER_FIELDS", ("email", "first_name", "last_name"))

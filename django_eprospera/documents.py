@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 FOLDER: Final = "eprospera"
 _THUMBNAIL: Final = ".thumbnail"
 PDF: Final = "application/pdf"
-_EXTENSIONS: Final = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", PDF: "pdf"}
+EXTENSIONS: Final = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", PDF: "pdf"}
 
 _ACCEPTED: Final[dict[type[StoredFile], frozenset[str]]] = {
     VerificationImage: pictures.PICTURES,
@@ -287,7 +287,7 @@ def _response(content: bytes, content_type: str, filename: str) -> HttpResponse:
         content, content_type=content_type if inline or content_type == PDF else "application/octet-stream"
     )
     answer["Content-Length"] = str(len(content))
-    name = f"{_safe(filename)}.{_EXTENSIONS.get(content_type, 'bin')}"
+    name = f"{_safe(filename)}.{EXTENSIONS.get(content_type, 'bin')}"
     answer["Content-Disposition"] = content_disposition_header(as_attachment=not inline, filename=name) or "attachment"
     answer["X-Content-Type-Options"] = "nosniff"
     answer["Cache-Control"] = "private, no-store"

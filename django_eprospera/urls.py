@@ -24,6 +24,7 @@ urlpatterns = [
     path("eprospera/image/<uuid:pk>/", views.image, name="image"),
     path("eprospera/image/<uuid:pk>/small/", views.thumbnail, name="thumbnail"),
     path("eprospera/document/<uuid:pk>/", views.document, name="document"),
+    path("eprospera/audit-key/", views.audit_key, name="audit_key"),
     path("eprospera/confirm-identity/", views.confirm_identity, name="confirm_identity"),
     path("eprospera/other-sessions/", views.other_sessions, name="other_sessions"),
     path("eprospera/confirm-sign-in/", views.confirm_sign_in, name="confirm_sign_in"),

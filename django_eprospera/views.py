@@ -14,7 +14,7 @@ from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME, logout
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import get_script_prefix, reverse
 from django.utils.translation import gettext as _
@@ -28,6 +28,7 @@ from django_eprospera.conf import conf
 from django_eprospera.consent import connection_of, is_granted, readable_documents
 from django_eprospera.decorators import recent_authentication_required
 from django_eprospera.errors import DocumentError, SealedValueError
+from django_eprospera.keys import signing_keys
 from django_eprospera.models import Connection, ResourceState, VerificationImage
 from django_eprospera.sign_in.association import is_proven
 from django_eprospera.sign_in.next_url import safe_next
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
 __all__ = [
+    "audit_key",
     "begin",
     "confirm_identity",
     "confirm_sign_in",
@@ -147,6 +149,15 @@ def document(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Return a document of a company that the user shares now. Raises Http404 for any other."""
     row = get_object_or_404(readable_documents(request.user).exclude(storage_name=""), pk=pk)
     return _file(request, lambda: documents.response(row, filename=visible(row.name or "")))
+
+
+@login_not_required
+@require_safe
+def audit_key(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - a view
+    """Return the public keys that verify case files, as a JWK Set (RFC 7517)."""
+    answer = JsonResponse({"keys": [key.public for key in signing_keys()]}, content_type="application/jwk-set+json")
+    answer["Cache-Control"] = "public, max-age=300"
+    return answer
 
 
 @never_cache

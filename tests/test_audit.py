@@ -65,6 +65,7 @@ def test_a_row_is_named_by_its_model_and_key():
     ("column", "value"),
     [
         ("subject", "thing:other"),
+        ("before", 1),
         ("action", "exported"),
         ("rows", '["thing:7 -"]'),
         ("detail", '{"fields": []}'),

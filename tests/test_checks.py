@@ -22,6 +22,7 @@ from django_eprospera.checks import (
     check_keys_in_use,
     check_reviewers,
     check_settings,
+    check_signing,
 )
 from django_eprospera.models import Connection
 from tests import factories
@@ -238,6 +239,21 @@ def test_reviewers_without_the_scopes_of_a_review_are_named(settings, given_to):
     assert scopes.PERSON_DETAILS_READ in message.msg
     settings.SOCIAL_AUTH_EPROSPERA_SCOPE = list(scopes.FEATURES["kyc"])
     assert check_reviewers(databases=["default"]) == []
+
+
+@pytest.mark.django_db
+def test_who_may_export_case_files_needs_a_key_to_sign_them(settings):
+    assert check_signing(databases=["default"]) == []
+    factories.user().user_permissions.add(Permission.objects.get(codename="export_review"))
+    assert numbers(check_signing(databases=["default"])) == ["W011"]
+    settings.EPROSPERA_SIGNING_KEY = "c2lnbmluZyBrZXkgbnVtYmVyIG9uZSBvZiB0ZXN0cyE="
+    assert check_signing(databases=["default"]) == []
+
+
+@pytest.mark.parametrize("given", ["short", ["b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI=", "short"], 7, "the same"])
+def test_a_signing_key_is_a_key_of_its_own(settings, given):
+    settings.EPROSPERA_SIGNING_KEY = settings.FIELD_ENCRYPTION_KEY if given == "the same" else given
+    assert "E015" in numbers(check_settings())
 
 
 @pytest.mark.django_db

@@ -102,6 +102,7 @@ def drop_triggers():
     f"UPDATE {ENTRY} SET subject = 'other' WHERE position = 3",
     f"UPDATE {ENTRY} SET at = '2020-01-01 00:00:00+00:00' WHERE position = 3",
     f"""UPDATE {ENTRY} SET detail = '{{"found": 2}}' WHERE action = 'searched'""",
+    f"UPDATE {ENTRY} SET before = before + 1 WHERE position = 3",
     f"UPDATE {ENTRY} SET previous = digest WHERE position = 3",
     f"UPDATE {ENTRY} SET digest = previous WHERE position = 3",
     f"UPDATE {ENTRY} SET digest = previous WHERE position = (SELECT MAX(position) FROM {ENTRY})",
@@ -127,7 +128,7 @@ def test_a_chain_forged_anew_is_found(approved, settings):
 
 
 def test_an_entry_copied_to_the_end_is_found(approved):
-    columns = "at, action, actor_id, subject, detail, rows, previous, digest"
+    columns = "at, action, actor_id, subject, before, detail, rows, previous, digest"
     sql(f"INSERT INTO {ENTRY} (position, {columns}) SELECT MAX(position) + 1, {columns} FROM "
         f"(SELECT * FROM {ENTRY} ORDER BY position DESC LIMIT 1) newest GROUP BY {columns}")  # fmt: skip
     assert problem()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from asgiref.sync import sync_to_async
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.core.handlers.asgi import ASGIRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.html import format_html
+from django.utils.http import content_disposition_header
 from django.utils.text import capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
@@ -25,18 +29,28 @@ from django_eprospera.admin.read_only import ReadOnlyAdmin, may_see_personal_dat
 from django_eprospera.admin.review_page import context_of, viewed_fields
 from django_eprospera.admin.review_queue import FindForm, StatusFilter, find, is_queue, next_in_queue, queue_length
 from django_eprospera.admin.rows import short
-from django_eprospera.errors import DecisionRefused
+from django_eprospera.casefile import Purpose, export, may_export
+from django_eprospera.conf import conf
+from django_eprospera.decorators import ask_to_authenticate
+from django_eprospera.errors import DecisionRefused, EprosperaError
 from django_eprospera.kyc.affiliations import is_own_review
 from django_eprospera.kyc.checks import results_of
 from django_eprospera.kyc.decisions import MAX_REASON, facts_version, may_decide, outcomes_for
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import AuditEntry, Decision, Review
+from django_eprospera.sign_in.recent import has_recent_authentication
 
 if TYPE_CHECKING:
+    import uuid
+    from collections.abc import AsyncIterator, Iterator
+
+    from django.http.response import HttpResponseBase
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
 __all__: list[str] = []
+
+logger = logging.getLogger(__name__)
 
 # A search with more matches than this shows none of them.
 _MOST_FOUND = 20
@@ -70,6 +84,12 @@ class DecisionForm(forms.Form):
         cast("forms.ChoiceField", self.fields["outcome"]).choices = choices
 
 
+class ExportForm(forms.Form):
+    """What a case file is exported for."""
+
+    purpose = forms.ChoiceField(label=gettext_lazy("What is it for?"), choices=[("", "–"), *Purpose.choices])
+
+
 @admin.register(Review)
 class ReviewAdmin(ReadOnlyAdmin):
     """The queue, and the page of one review."""
@@ -86,6 +106,7 @@ class ReviewAdmin(ReadOnlyAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("find/", wrap(require_POST(self.find_view)), name="django_eprospera_review_find"),
+            path("<uuid:pk>/export/", wrap(require_POST(self.export_view)), name="django_eprospera_review_export"),
             path("next/", wrap(self.next_view), name="django_eprospera_review_next"),
             path("picture/<uuid:pk>/", wrap(files.picture), name="django_eprospera_picture"),
             path("picture/<uuid:pk>/small/", wrap(files.thumbnail), name="django_eprospera_thumbnail"),
@@ -172,6 +193,34 @@ class ReviewAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         return self._to_next(request, None)
 
+    def export_view(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
+        """Return the case file as a download. It is recorded before the first byte, and needs a recent authentication."""
+        review = self.get_object(request, str(pk))
+        if not may_export(request.user):
+            raise PermissionDenied
+        if review is None:
+            raise Http404
+        if not has_recent_authentication(request):
+            return ask_to_authenticate(request)
+        form = ExportForm(request.POST)
+        if not form.is_valid():
+            self.message_user(request, _("Choose what the case file is for."), messages.ERROR)
+            return HttpResponseRedirect(self._url("change", pk))
+        try:
+            case = export(review, purpose=Purpose(form.cleaned_data["purpose"]), actor=request.user)
+        except EprosperaError as error:
+            logger.error("the case file of review %s was not exported: %s", pk, error)  # noqa: TRY400 - nothing to add
+            self.message_user(request, _("The case file cannot be exported. The log has the reason."), messages.ERROR)
+            return HttpResponseRedirect(self._url("change", pk))
+        chunks = case.chunks()
+        response = StreamingHttpResponse(
+            _one_by_one(chunks) if isinstance(request, ASGIRequest) else chunks, content_type="application/zip"
+        )
+        response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=case.name)
+        response["Cache-Control"] = "private, no-store"
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
     # The page
 
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_kwargs: Any) -> HttpResponse:
@@ -235,6 +284,9 @@ class ReviewAdmin(ReadOnlyAdmin):
             "other_provider": other_provider,
             "options": self._options(review, form, other_provider=other_provider),
             "own": own,
+            "export_form": ExportForm()
+            if may_export(request.user) and not own and conf.EPROSPERA_SIGNING_KEY
+            else None,
             "may_decide": may_decide(request.user) and not own and bool(outcomes_for(review)),
             "next_review": next_in_queue(request.user, review),
             "queue_length": queue_length(),
@@ -265,3 +317,9 @@ class ReviewAdmin(ReadOnlyAdmin):
 
     def _url(self, page: str, *args: Any) -> str:
         return reverse(f"{self.admin_site.name}:django_eprospera_review_{page}", args=args)
+
+
+async def _one_by_one(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    # Django would collect an ordinary iterator in memory.
+    while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
+        yield chunk

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Model
+from django.db.models import Max, Model, Subquery
 from django.utils import timezone
 
 from django_eprospera.audit import anchor
@@ -17,16 +16,14 @@ from django_eprospera.audit.rows import DELETED, state_of, subject_of
 from django_eprospera.errors import AuditError
 from django_eprospera.keys import keyring
 from django_eprospera.models import AuditEntry
+from django_eprospera.verify import GENESIS, canonical, entry_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["COLUMNS", "GENESIS", "authenticated", "canonical_digest", "hash_of", "record"]
+__all__ = ["COLUMNS", "GENESIS", "authenticated", "canonical_digest", "hash_of", "plain", "record"]
 
-# Hash that the first entry contains in place of the hash of an entry before it.
-GENESIS: Final = "0" * 64
-
-COLUMNS: Final = ("position", "at", "action", "actor_id", "subject", "detail", "rows", "previous", "digest")
+COLUMNS: Final = ("position", "at", "action", "actor_id", "subject", "before", "detail", "rows", "previous", "digest")
 
 # Another process's entry costs one attempt; more than this at once is an error.
 _ATTEMPTS: Final = 200
@@ -70,17 +67,24 @@ def record(
 
 def canonical_digest(value: Any) -> str:
     """Return the SHA-256, in hexadecimal, of the one JSON text that equal values of plain JSON types have."""
-    return hashlib.sha256(_canonical(value)).hexdigest()
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def hash_of(row: Mapping[str, Any]) -> str:
     """Return the SHA-256 of all columns of an entry, which the next entry contains."""
-    return hashlib.sha256(_text(row, COLUMNS)).hexdigest()
+    return entry_hash(plain(row, COLUMNS))
+
+
+def plain(row: Mapping[str, Any], names: Sequence[str] = COLUMNS) -> dict[str, Any]:
+    """Return columns of an entry as the plain JSON types that its hash and digest are about."""
+    actor = "" if row["actor_id"] is None else str(row["actor_id"])
+    values = {**row, "at": row["at"].astimezone(UTC).isoformat(), "actor_id": actor}
+    return {name: values[name] for name in names}
 
 
 def authenticated(row: Mapping[str, Any]) -> bytes:
     """Return what the digest of an entry authenticates: all of its other columns."""
-    return b"entry\0" + _text(row, COLUMNS[:-1])
+    return b"entry\0" + canonical(plain(row, COLUMNS[:-1]))
 
 
 def _anchor_on_commit(alias: str, entry: AuditEntry) -> None:
@@ -107,23 +111,19 @@ def _turn(alias: str) -> Iterator[None]:
 
 
 def _append(alias: str, values: dict[str, Any]) -> AuditEntry:
-    newest = AuditEntry.objects.using(alias).order_by("-position").values(*COLUMNS).first()
+    entries = AuditEntry.objects.using(alias)
+    # An entry about no row, such as a search, belongs to no case.
+    about = entries.filter(subject="" if values["subject"].endswith(":") else values["subject"])
+    before = about.order_by().values("subject").annotate(last=Max("position")).values("last")
+    newest = entries.order_by("-position").annotate(before_=Subquery(before)).values("before_", *COLUMNS).first()
     position, previous = (newest["position"], hash_of(newest)) if newest else (0, GENESIS)
-    row = {**values, "position": position + 1, "at": timezone.now(), "previous": previous}
+    row = {
+        **values, "position": position + 1, "at": timezone.now(), "previous": previous,
+        "before": (newest and newest["before_"]) or 0,
+    }  # fmt: skip
     entry = AuditEntry(**row, digest=keyring().authenticate(authenticated(row)))
     entry.save(using=alias, force_insert=True)
     return entry
-
-
-def _text(row: Mapping[str, Any], names: Sequence[str]) -> bytes:
-    actor = "" if row["actor_id"] is None else str(row["actor_id"])
-    plain = {**row, "at": row["at"].astimezone(UTC).isoformat(), "actor_id": actor}
-    return _canonical({name: plain[name] for name in names})
-
-
-def _canonical(value: Any) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return text.encode("ascii")
 
 
 def _name(row: Model | str) -> str:

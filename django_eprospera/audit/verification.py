@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import router, transaction
 
-from django_eprospera.audit import anchor
+from django_eprospera.audit import anchor, tree
 from django_eprospera.audit.chain import COLUMNS, GENESIS, authenticated, hash_of, record
 from django_eprospera.audit.rows import COVERED, DELETED, NEVER_DELETED, is_unchanged, key_holder, subject_of
 from django_eprospera.crypto import DoesNotOpen, key_id_of
@@ -58,6 +58,7 @@ def verify(expect_head: str = "") -> Report:
         problems.append("the expected head is not in the chain: entries were removed or rewritten")
     report = Report(chain.position, chain.head)
     if not chain.problem:
+        problems += tree.keep(chain.tree.roots)
         problems += _rows(chain)
     if not problems:
         # What other processes left. The highest one stays.
@@ -76,6 +77,7 @@ def accept_head(actor: Any = None) -> AuditEntry:
     if problem := next(chain.problems(), ""):
         raise AuditError(f"The chain cannot be accepted: {problem}.")
     anchor.remove(anchor.stored())
+    tree.forget_blocks()
     return record(AuditEntry.Action.ANCHORED, "django_eprospera.auditentry:", actor=actor, detail={"head": chain.head})
 
 
@@ -137,6 +139,7 @@ class _Chain:
     states: dict[str, str] = field(default_factory=dict)
     heads: dict[int, str] = field(default_factory=dict)
     expected_found: bool = False
+    tree: tree.Roots = field(default_factory=tree.Roots)
 
     def read(self) -> None:
         """Read on to the end of the chain, or to the first entry that is not valid."""
@@ -154,6 +157,7 @@ class _Chain:
             if self.problem:
                 return
             self.position, self.head = row["position"], hash_of(row)
+            self.tree.add(self.head)
             self.newest_key = key_id_of(row["digest"])
             if self.position in self.wanted:
                 self.heads[self.position] = self.head

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django_eprospera.checks.clock import check_clock
 from django_eprospera.checks.csp import check_form_action
-from django_eprospera.checks.database import check_connections, check_keys_in_use, check_reviewers
+from django_eprospera.checks.database import check_connections, check_keys_in_use, check_reviewers, check_signing
 from django_eprospera.checks.deployment import check_deployment
 from django_eprospera.checks.gates import check_gates
 from django_eprospera.checks.site import check_settings
@@ -24,4 +24,5 @@ __all__ = [
     "check_keys_in_use",
     "check_reviewers",
     "check_settings",
+    "check_signing",
 ]

@@ -14,7 +14,7 @@ from django_eprospera.checks.gates import SCOPE_HINT, missing_scopes
 from django_eprospera.checks.table import error, warning
 from django_eprospera.conf import conf
 from django_eprospera.errors import ConfigurationError
-from django_eprospera.keys import keyring
+from django_eprospera.keys import KEY_RECIPE, keyring
 from django_eprospera.models import Connection
 from django_eprospera.rotation import census
 from django_eprospera.scopes import FEATURES
@@ -22,7 +22,7 @@ from django_eprospera.scopes import FEATURES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["check_connections", "check_keys_in_use", "check_reviewers"]
+__all__ = ["check_connections", "check_keys_in_use", "check_reviewers", "check_signing"]
 
 
 @register(Tags.database, deploy=True)
@@ -74,18 +74,29 @@ def check_reviewers(*, databases: Sequence[str] | None = None, **_: Any) -> list
     return [
         warning("W009", f"The reviewers in database {alias!r} will have nobody to decide on: {missing}.", SCOPE_HINT)
         for alias in databases or ()
-        if missing and _exists(Permission, alias) and _has_reviewers(alias)
+        if missing and _exists(Permission, alias) and _is_given("decide_review", alias)
     ]
 
 
-def _has_reviewers(alias: str) -> bool:
+@register(Tags.database)
+def check_signing(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Return a warning if somebody was given the permission to export case files, and there is no key to sign them."""
+    if conf.EPROSPERA_SIGNING_KEY:
+        return []
+    text = "EPROSPERA_SIGNING_KEY is missing, and there are users in database {!r} who may export case files."
+    return [
+        warning("W011", text.format(alias), f"Set it to a key made with `{KEY_RECIPE}`.")
+        for alias in databases or ()
+        if _exists(Permission, alias) and _is_given("export_review", alias)
+    ]
+
+
+def _is_given(codename: str, alias: str) -> bool:
     given = Q(group__isnull=False)
     if issubclass(get_user_model(), PermissionsMixin):
         given |= Q(user__isnull=False)
-    decide = Permission.objects.using(alias).filter(
-        content_type__app_label="django_eprospera", codename="decide_review"
-    )
-    return decide.filter(given).exists()
+    named = Permission.objects.using(alias).filter(content_type__app_label="django_eprospera", codename=codename)
+    return named.filter(given).exists()
 
 
 def _exists(model: type[Model], alias: str) -> bool:

@@ -59,6 +59,7 @@ def _keys() -> Found:
     for number, setting, name in (
         ("E001", "FIELD_ENCRYPTION_KEY", "encryption_keys"),
         ("E002", "EPROSPERA_INDEX_KEY", "EPROSPERA_INDEX_KEY"),
+        ("E015", "EPROSPERA_SIGNING_KEY", "EPROSPERA_SIGNING_KEY"),
     ):
         try:
             keys = getattr(conf, name)
@@ -66,6 +67,10 @@ def _keys() -> Found:
                 require_keys(setting, keys)
         except ConfigurationError as wrong:
             yield error(number, str(wrong), _NEW_KEY)
+    signing = _valid(lambda: conf.EPROSPERA_SIGNING_KEY) or ()
+    others = _valid(lambda: conf.encryption_keys) or ()
+    if set(signing) & set(others):
+        yield error("E015", "EPROSPERA_SIGNING_KEY contains a key of FIELD_ENCRYPTION_KEY.", _NEW_KEY)
 
 
 def _client() -> Found:
@@ -125,8 +130,8 @@ def _provider() -> Found:
 
 def _values() -> Found:
     for name, member in inspect.getmembers(Conf, lambda member: isinstance(member, property)):
-        if name in {"encryption_keys", "EPROSPERA_INDEX_KEY", "requested_scopes"}:
-            continue  # E001, E002, E013
+        if name in {"encryption_keys", "EPROSPERA_INDEX_KEY", "EPROSPERA_SIGNING_KEY", "requested_scopes"}:
+            continue  # E001, E002, E015, E013
         try:
             value = getattr(conf, name)
         except ConfigurationError as wrong:

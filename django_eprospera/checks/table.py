@@ -24,6 +24,7 @@ CHECKS: Final[dict[str, str]] = {
     "eprospera.E012": "EPROSPERA_STORAGE is not an alias in STORAGES",
     "eprospera.E013": "SOCIAL_AUTH_EPROSPERA_SCOPE is neither a list nor a string",
     "eprospera.E014": "EPROSPERA_GATES is no policy, or its middleware is not installed",
+    "eprospera.E015": "EPROSPERA_SIGNING_KEY is not a key, or encrypts too",
     "eprospera.E020": "a value, file or index entry needs a key that is not configured",
     "eprospera.E021": "a sealed column contains plain text",
     "eprospera.E101": "the label of a sealed field is malformed",
@@ -40,6 +41,7 @@ CHECKS: Final[dict[str, str]] = {
     "eprospera.W008": "the clock of this host is wrong",
     "eprospera.W009": "a gate or the review needs a scope that is not requested",
     "eprospera.W010": "connections belong to another provider or client than that of the settings",
+    "eprospera.W011": "somebody may export case files, and EPROSPERA_SIGNING_KEY is missing",
 }
 
 

@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-__all__ = ["MAX_REASON", "decide", "facts_version", "may_decide", "needs_reason", "outcomes_for", "verify_decision"]
+__all__ = [
+    "MAX_REASON",
+    "decide",
+    "digested",
+    "facts_version",
+    "may_decide",
+    "needs_reason",
+    "outcomes_for",
+    "verify_decision",
+]
 
 # Characters of a reason.
 MAX_REASON: Final = 2_000
@@ -136,6 +145,19 @@ def verify_decision(decision: Decision) -> bool:
     return any(detail.get("digest") == decision.digest for detail in entries)
 
 
+def digested(decision: Decision) -> dict[str, Any]:
+    """Return what the digest of a decision is about, as plain JSON types. Raises SealedValueError."""
+    return {
+        "id": str(decision.pk),
+        "review": str(decision.review_id),
+        "outcome": decision.outcome,
+        "reviewer_name": decision.reviewer_name,
+        "reason": decision.reason,
+        "evidence": decision.evidence,
+        "decided_at": decision.decided_at.astimezone(UTC).isoformat(),
+    }
+
+
 def _refuse_reviewer(review: Review, reviewer: Any) -> None:
     if not may_decide(reviewer):
         raise DecisionRefused("not_permitted", _("You do not have the permissions to decide reviews."))
@@ -187,17 +209,7 @@ def _store(
 
 
 def _digest(decision: Decision) -> str:
-    return canonical_digest(
-        {
-            "id": str(decision.pk),
-            "review": str(decision.review_id),
-            "outcome": decision.outcome,
-            "reviewer_name": decision.reviewer_name,
-            "reason": decision.reason,
-            "evidence": decision.evidence,
-            "decided_at": decision.decided_at.astimezone(UTC).isoformat(),
-        }
-    )
+    return canonical_digest(digested(decision))
 
 
 def _examine(review: Review) -> tuple[PersonFacts | EntityFacts | None, list[Finding]]:

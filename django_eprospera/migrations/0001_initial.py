@@ -79,12 +79,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='AuditBlock',
+            fields=[
+                ('number', models.PositiveBigIntegerField(primary_key=True, serialize=False)),
+                ('root', models.CharField(max_length=64)),
+                ('digest', models.CharField(max_length=64)),
+            ],
+            options={
+                'verbose_name': 'block of the audit chain',
+                'verbose_name_plural': 'blocks of the audit chain',
+            },
+        ),
+        migrations.CreateModel(
             name='AuditEntry',
             fields=[
                 ('position', models.PositiveBigIntegerField(primary_key=True, serialize=False, verbose_name='position')),
                 ('at', models.DateTimeField(verbose_name='time')),
                 ('action', models.CharField(choices=[('viewed', 'looked at personal data'), ('opened_file', 'opened a file'), ('decided', 'decided a review'), ('reopened', 'put a review back into the queue'), ('exported', 'exported personal data'), ('searched', 'searched personal data'), ('disconnected', 'disconnected'), ('erased', 'erased data'), ('stored', 'stored data'), ('anchored', 'anchored the chain anew')], max_length=16, verbose_name='action')),
                 ('subject', models.CharField(help_text='Model and primary key.', max_length=600, verbose_name='subject')),
+                ('before', models.PositiveBigIntegerField(default=0, help_text='Its position; 0: none.', verbose_name='entry before about the subject')),
                 ('detail', models.JSONField(default=dict, help_text='Names of fields and codes, never values.', verbose_name='detail')),
                 ('rows', models.JSONField(default=list, help_text='Names and digests of rows that were written with the entry.', verbose_name='rows')),
                 ('previous', models.CharField(help_text='SHA-256', max_length=64, verbose_name='hash of the entry before')),
@@ -285,7 +298,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'KYC review',
                 'verbose_name_plural': 'KYC reviews',
-                'permissions': [('view_personal_data', 'Can see unmasked personal data'), ('decide_review', 'Can decide reviews')],
+                'permissions': [('view_personal_data', 'Can see unmasked personal data'), ('decide_review', 'Can decide reviews'), ('export_review', 'Can export case files')],
             },
         ),
         migrations.CreateModel(

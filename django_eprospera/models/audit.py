@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django_eprospera.errors import AuditError
 from django_eprospera.models.kyc import AppendOnlyQuerySet
 
-__all__ = ["AuditEntry"]
+__all__ = ["AuditBlock", "AuditEntry"]
 
 
 class AuditEntry(models.Model):
@@ -43,6 +43,9 @@ class AuditEntry(models.Model):
         related_name="+",
     )
     subject = models.CharField(_("subject"), max_length=600, help_text=_("Model and primary key."))
+    before = models.PositiveBigIntegerField(
+        _("entry before about the subject"), default=0, help_text=_("Its position; 0: none.")
+    )
     detail = models.JSONField(_("detail"), default=dict, help_text=_("Names of fields and codes, never values."))
     rows = models.JSONField(
         _("rows"), default=list, help_text=_("Names and digests of rows that were written with the entry.")
@@ -75,3 +78,18 @@ class AuditEntry(models.Model):
 
     def delete(self, *_: Any, **__: Any) -> NoReturn:
         raise AuditError("Audit entries are never deleted.")
+
+
+class AuditBlock(models.Model):
+    """Root of the Merkle tree over 1,024 audit entries. It can be computed again from them."""
+
+    number = models.PositiveBigIntegerField(primary_key=True)
+    root = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("block of the audit chain")
+        verbose_name_plural = _("blocks of the audit chain")
+
+    def __str__(self) -> str:
+        return str(self.number)

@@ -71,6 +71,7 @@ class Review(models.Model):
         permissions = [
             ("view_personal_data", _("Can see unmasked personal data")),
             ("decide_review", _("Can decide reviews")),
+            ("export_review", _("Can export case files")),
         ]
         indexes = [
             models.Index(

@@ -17,7 +17,7 @@ __all__ = ["create", "drop"]
 
 _TABLES: Final = {
     "django_eprospera_auditentry": (
-        "position", "at", "action", "actor_id", "subject", "detail", "rows", "previous", "digest",
+        "position", "at", "action", "actor_id", "subject", "before", "detail", "rows", "previous", "digest",
     ),
     "django_eprospera_decision": ("id", "review_id", "outcome", "reviewer_id", "digest", "decided_at"),
 }  # fmt: skip
