@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageOps
-
 from django_eprospera.errors import DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from PIL import Image
 
 __all__ = ["PICTURES", "THUMBNAIL_TYPE", "media_type", "thumbnail"]
 
@@ -50,6 +50,8 @@ def thumbnail(data: bytes) -> bytes:
 
     Raises DocumentError `wrong_type` or `too_many_pixels`.
     """
+    from PIL import Image, ImageOps
+
     try:
         with _opened(data) as picture:
             picture.draft("RGB", (_SIDE, _SIDE))  # a JPEG is decoded at a fraction of its size
@@ -77,6 +79,8 @@ def _encoded(picture: Image.Image) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
+    from PIL import Image  # here and above: a process that decodes no picture starts without it
+
     try:
         with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
             if picture.width * picture.height > _MAX_PIXELS:

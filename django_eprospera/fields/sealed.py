@@ -10,7 +10,6 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
-from django.test.utils import override_settings
 
 from django_eprospera.crypto import DoesNotOpen, Moved, Secret
 from django_eprospera.errors import SealedLookupError, SealedValueError, UnsealableWrite
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 try:
     from encrypted_model_fields.fields import EncryptedDateField, EncryptedMixin, EncryptedTextField
 except ImproperlyConfigured:
+    from django.test.utils import override_settings  # with Django's test client, which no process needs otherwise
+
     with override_settings(FIELD_ENCRYPTION_KEY=Fernet.generate_key()):
         from encrypted_model_fields.fields import EncryptedDateField, EncryptedMixin, EncryptedTextField
 
