@@ -75,7 +75,7 @@ def main(arguments):
     print(f"\n{machine.describe()}\n\n{table(rows)}")
     if options.write:
         write(rows, machine, " ".join(arguments))
-    return 0
+    return int(any("failed**" in row.what for row in rows))
 
 
 def run(name, databases, *, quick):
@@ -90,7 +90,7 @@ def run(name, databases, *, quick):
             rows.append(Row(**json.loads(line)))
             print(f"{name:10} {rows[-1].what}: {rows[-1].shown}", flush=True)
     if process.returncode:
-        sys.exit(f"The subject {name} failed (exit code {process.returncode}).")
+        rows.append(Row(f"**{name} failed**, exit code", process.returncode, "", 0))
     print(f"{name:10} took {time.monotonic() - began:.0f} s", flush=True)
     return rows
 

@@ -17,7 +17,7 @@ What the package costs, beside the goals for it. This page was written by `make 
 
 - *CPU* is that of the process and of the PostgreSQL backends that serve it. It is divided by the CPU of something bare that \
 does the same and is called in turns with it. The figure is the ratio of the medians of all rounds; *Rounds* has the lowest \
-and the highest ratio. Other work on the machine makes both sides slower, and their ratio hardly changes.
+and the highest ratio. Other work on the machine moves a ratio too, by up to a half where each side takes milliseconds.
 - The provider is the sandbox in a process of its own, whose CPU does not count. *Bare calls* are those of a \
 `requests.Session` to the same URLs.
 - *Queries* are SQL statements, without those that begin and end transactions.
