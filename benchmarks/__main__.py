@@ -33,7 +33,7 @@ from benchmarks.table import table, write
 HERE = Path(__file__).parent
 SUBJECTS = ("sync", "due", "admin", "gates", "sign_in", "refresh", "prune", "rotation", "setup", "peers")
 OF_MANY_PEOPLE = {"due", "admin", "prune"}
-SCRIPTS = ("tampering", "tokens", "workers")
+SCRIPTS = ("faults", "tampering", "tokens", "workers")
 # Files of the people of kept databases.
 SCRATCH = HERE.parent / ".bench" / PREFIX
 
