@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy
 
 from django_eprospera import audit, documents
 from django_eprospera.audit import tree
-from django_eprospera.audit.chain import COLUMNS, authenticated, plain
+from django_eprospera.audit.chain import COLUMNS, authenticated, hash_of, plain
 from django_eprospera.audit.rows import subject_of
 from django_eprospera.conf import conf
 from django_eprospera.crypto import DoesNotOpen
@@ -230,7 +230,7 @@ def export(review: Review, *, purpose: Purpose, actor: Any = None, language: str
         files = list(_files(facts))
         _read_now(facts, decisions)
         entries = _entries([review, *decisions, *_rows_of(facts), *(file.row for file in files)], exported.position)
-    root, proofs = tree.prove([row["position"] for row in entries], exported.position)
+    root, proofs = tree.prove({row["position"]: hash_of(row) for row in entries}, exported.position)
     language = language or translation.get_language() or "en"
     return CaseFile(review, exported, key, language, facts, decisions, entries, files, proofs, root)
 

@@ -5,6 +5,7 @@ EPROSPERA_CLIENT_ID, EPROSPERA_CLIENT_SECRET    as issued by the provider
 EPROSPERA_SCOPE        space-separated; default: all nine scopes
 DATABASE_URL           default: a SQLite file beside manage.py
 FIELD_ENCRYPTION_KEY   Fernet keys, newest first, comma-separated
+EPROSPERA_SIGNING_KEY  keys of case files, likewise; without one, none can be exported
 SECRET_KEY, DEBUG, ALLOWED_HOSTS (comma-separated)    as in Django; DEBUG is off unless it is 1, true, yes or on
 MEDIA_ROOT             directory of the sealed files; default: media beside manage.py
 TASK_BACKEND           dotted path; default: threads of the site. `make demo` uses a database and a worker process
@@ -109,6 +110,7 @@ SOCIAL_AUTH_EPROSPERA_SCOPE = _words(
     separator=None,
 )
 FIELD_ENCRYPTION_KEY = _words("FIELD_ENCRYPTION_KEY")
+EPROSPERA_SIGNING_KEY = _words("EPROSPERA_SIGNING_KEY")
 AUTHENTICATION_BACKENDS = [
     "django_eprospera.backends.EprosperaOpenIdConnect",
     "django.contrib.auth.backends.ModelBackend",  # the reviewer's password for /admin/

@@ -21,7 +21,7 @@ from django_eprospera.models.audit import AuditBlock
 from django_eprospera.verify import leaf_hash, node_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["BLOCK", "Roots", "forget_blocks", "keep", "prove"]
 
@@ -44,10 +44,11 @@ class Roots:
             self.leaves.clear()
 
 
-def prove(positions: Iterable[int], size: int) -> tuple[str, dict[int, list[str]]]:
-    """Return the root of the tree over the first `size` entries, and an inclusion proof for each position, as hexadecimal.
+def prove(hashes: Mapping[int, str], size: int) -> tuple[str, dict[int, list[str]]]:
+    """Return the root of the tree over the first `size` entries, and inclusion proofs of some, as hexadecimal.
 
-    Raises AuditError if an entry is missing, or a block is not the one that was stored.
+    `hashes` are the hashes of these by position. Raises AuditError if an entry is missing or is not the one with this hash, or
+    a block is not the one that was stored.
     """
     full = size // BLOCK
     roots = _roots(full)
@@ -57,12 +58,16 @@ def prove(positions: Iterable[int], size: int) -> tuple[str, dict[int, list[str]
         blocks[full] = _levels(_leaves(full, size))
         top.append(blocks[full][-1][0])
     top_levels, proofs = _levels(top), {}
-    for position in positions:
+    for position, hash_of_entry in hashes.items():
         number, index = divmod(position - 1, BLOCK)
         if number not in blocks:
             blocks[number] = _levels(_leaves(number, size))
             if blocks[number][-1][0] != top[number]:
                 raise AuditError(_changed(number))
+        if blocks[number][0][index] != leaf_hash(hash_of_entry):
+            raise AuditError(
+                f"Audit entry {position} is not the one whose hash the entry after it contains: one was changed."
+            )
         proofs[position] = [each.hex() for each in (*_path(blocks[number], index), *_path(top_levels, number))]
     return top_levels[-1][0].hex(), proofs
 

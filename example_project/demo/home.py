@@ -52,6 +52,7 @@ class Home:
             "EPROSPERA_SCOPE": "",
             "DATABASE_URL": given.get("DATABASE_URL") or f"sqlite:///{self.data / 'site.sqlite3'}",
             "FIELD_ENCRYPTION_KEY": self.secrets["field_encryption_key"],
+            "EPROSPERA_SIGNING_KEY": self.secrets.get("signing_key", ""),  # a demo of an earlier version has none
             "SECRET_KEY": self.secrets["secret_key"],
             "DEBUG": "",  # no error page shows settings or local variables
             "ALLOWED_HOSTS": "localhost,127.0.0.1",
@@ -63,6 +64,7 @@ class Home:
         made = {
             "secret_key": secrets.token_urlsafe(50),
             "field_encryption_key": Fernet.generate_key().decode(),
+            "signing_key": Fernet.generate_key().decode(),
             "client_secret": secrets.token_urlsafe(32),
             "reviewer_password": "-".join(secrets.token_hex(2) for _ in range(4)),
         }

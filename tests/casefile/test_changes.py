@@ -8,7 +8,7 @@ import pytest
 
 from django_eprospera import audit
 from django_eprospera.audit import tree
-from django_eprospera.audit.chain import COLUMNS
+from django_eprospera.audit.chain import COLUMNS, hash_of
 from django_eprospera.keys import signing_keys
 from django_eprospera.models import AuditEntry
 from django_eprospera.verify import (
@@ -136,7 +136,7 @@ def test_an_entry_of_another_case_is_named(exported, tmp_path):
     other = AuditEntry.objects.filter(action="decided").order_by("position").first()
     row = AuditEntry.objects.filter(pk=other.pk).values(*COLUMNS).get()
     size = AuditEntry.objects.get(action="exported").position
-    _root, proofs = tree.prove([other.pk], size)
+    _root, proofs = tree.prove({other.pk: hash_of(row)}, size)
 
     def add(value):
         value["entries"].append({"entry": audit.chain.plain(row), "proof": proofs[other.pk]})

@@ -35,7 +35,7 @@ class Command(BaseCommand):
         permissions = Permission.objects.filter(content_type__app_label="django_eprospera")
         may_see, may_decide = (
             permissions.filter(codename__startswith="view_"),
-            permissions.filter(codename="decide_review"),
+            permissions.filter(codename__in=["decide_review", "export_review"]),
         )
         reviewer.user_permissions.set(may_see | may_decide)
         self.stdout.write(f"{options['username']} can review.")
