@@ -10,7 +10,7 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.exceptions import PermissionDenied
@@ -73,7 +73,7 @@ _MOST_BYTES: Final = 2**31
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse}"
     "th,td{text-align:left;vertical-align:top;padding:.25rem 1rem .25rem 0;border-bottom:1px solid #8888;white-space:pre-line}"
-    "td,dd,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap;font-size:.8rem}:root{color-scheme:light dark}"
+    "td,pre{overflow-wrap:break-word}pre{white-space:pre-wrap;font-size:.8rem}:root{color-scheme:light dark}"
 )
 
 
@@ -185,10 +185,10 @@ class CaseFile:
                 "sections": list(_sections(self.facts)),
                 "findings": list(map(Finding.from_json, self.review.checks)),
                 "decisions": [_decision(decision) for decision in self.decisions],
-                "entries": [AuditEntry(**row) for row in self.entries],
+                "entries": [(AuditEntry(**row), _utc(row["at"])) for row in self.entries],
+                "exported_at": _utc(self.exported.at),
                 "files": [
-                    {"name": file.name, "label": visible(file.label), **listed.get(file.name, {})}
-                    for file in self.files
+                    {"name": file.name, "label": _label(file), **listed.get(file.name, {})} for file in self.files
                 ],
                 "purpose": Purpose(self.exported.detail["purpose"]).label,
                 "key_path": reverse("eprospera:audit_key"),
@@ -303,14 +303,18 @@ def _text(row: models.Model, name: str) -> str:
     if value is None or value in ("", [], {}):
         return _("not given")
     said = in_words(name, value)
-    return said if isinstance(said, str) else str(said)
+    return _utc(said) if isinstance(said, datetime) else str(said)
+
+
+def _label(file: _File) -> str:
+    return str(file.row.get_kind_display() if isinstance(file.row, VerificationImage) else visible(file.label))
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
     evidence = json.dumps(decision.evidence, indent=2, ensure_ascii=False, sort_keys=True)
     return {
         "outcome": decision.get_outcome_display(),
-        "decided_at": _iso(decision.decided_at),
+        "decided_at": _utc(decision.decided_at),
         "reviewer": visible(decision.reviewer_name),
         "reason": visible(decision.reason),
         "evidence": visible(evidence),
@@ -318,5 +322,9 @@ def _decision(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _iso(moment: Any) -> str:
-    return str(moment.astimezone(UTC).isoformat())
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
