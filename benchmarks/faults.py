@@ -87,7 +87,7 @@ def main(number=1000, seconds=120):
 
         from django_eprospera.models import Connection, ResourceState
         from django_eprospera.sync import sync
-        from tests import factories
+        from django_eprospera.testing import factories
 
         call_command("migrate", verbosity=0)
         call_command("eprospera_audit", "--drop-triggers")

@@ -56,7 +56,7 @@ from django_eprospera.models import (
     VerificationImage,
 )
 from django_eprospera.models.audit import AuditBlock
-from tests import factories
+from django_eprospera.testing import factories
 
 CHUNK = 5_000
 _NOW = "now() - n * interval '1 minute'"

@@ -12,7 +12,7 @@ from django.urls import path
 from benchmarks.measure import Row, queries
 from django_eprospera.decorators import kyc_required, residency_required
 from django_eprospera.models import Review
-from tests import factories
+from django_eprospera.testing import factories
 
 TIMES = 50
 

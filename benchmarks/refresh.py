@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from benchmarks.measure import Row, queries, sandbox
 from django_eprospera.models import Connection
+from django_eprospera.testing import factories
 from django_eprospera.tokens import access_token
-from tests import factories
 from tests.sandbox_process import LUCIA
 
 

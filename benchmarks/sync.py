@@ -17,7 +17,7 @@ from django_eprospera.models import (
     Review,
 )
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import KITES, LUCIA, REEF, WULANDARI
 
 ME = "/api/v1/me"

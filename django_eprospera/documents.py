@@ -96,23 +96,29 @@ def store(stored_file: StoredFile, content: bytes, **described: Any) -> None:
 
     Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`, or `gone` if the row has been deleted.
     """
+    values = {**seal(stored_file, content), **described}
+    try:
+        _point_to(stored_file, values)
+    except BaseException:
+        delete(values["storage_name"])
+        raise
+
+
+def seal(stored_file: StoredFile, content: bytes) -> dict[str, Any]:
+    """Encrypt `content` into a new file of the storage, and return the columns that make it the file of this row.
+
+    Raises DocumentError `empty`, `wrong_type`, `too_many_pixels`.
+    """
     content_type = content_type_of(content, accept=_ACCEPTED[type(stored_file)])
-    name = save(stored_file, content)
-    values = {
-        "storage_name": name,
+    return {
+        "storage_name": save(stored_file, content),
         "key_id": keyring().current,
         "content_type": content_type,
         "size": len(content),
         "digest": hashlib.sha256(content).hexdigest(),
         "fetched_at": timezone.now(),
         "error": "",
-        **described,
     }
-    try:
-        _point_to(stored_file, values)
-    except BaseException:
-        delete(name)
-        raise
 
 
 def save(stored_file: StoredFile, content: bytes) -> str:

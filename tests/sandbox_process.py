@@ -1,4 +1,4 @@
-"""A real sandbox for tests: the command in a process of its own, on a port of its own, spoken to over HTTP only."""
+"""The sandbox of the test kit with a client and a browser, which walk through its front door."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import hashlib
 import html
 import re
 import secrets
-import subprocess
-import sys
-import threading
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+
+from django_eprospera.scopes import LABELS
+from django_eprospera.testing import Sandbox
 
 LUCIA = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b01"  # Resident, three companies, everything on file
 SAMUEL = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b02"  # e-Resident, shares KITES with Lucía, e-mail not verified
@@ -31,92 +31,15 @@ LANTERNS = "8c4f2b16-0d9a-4e73-a5b8-61d3e7f09c32"
 ORCHARD = "b27e6d03-f518-4c9d-8a42-9f0c5b1d7e43"
 PAPER = "d6038fa9-42e7-4b1c-9d5f-c81a7e240b54"
 
-ALL_SCOPES = (
-    "openid profile email offline_access eprospera:person.details.read eprospera:person.residency.read "
-    "eprospera:person.id_verification.read eprospera:entity.read eprospera:entity.documents.read"
-)
+ALL_SCOPES = " ".join(LABELS)
 
 
-class SandboxProcess:
-    """`with SandboxProcess(missing_scope_status=401) as sandbox:`, where options become arguments of the command."""
-
-    def __init__(
-        self, port=0, client_id="test-client", client_secret="test-secret %+&=/ñ",
-        redirect_uris=("http://localhost:8000/complete/eprospera/",), **options,
-    ):  # fmt: skip
-        self.client_id, self.client_secret, self.redirect_uris = client_id, client_secret, list(redirect_uris)
-        self.command = [sys.executable, "-m", "django_eprospera.sandbox", "--quiet", "--port", str(port)]
-        self.command += [f"--client-id={client_id}", f"--client-secret={client_secret}"]
-        for uri in self.redirect_uris:
-            self.command += ["--redirect-uri", uri]
-        for name, value in options.items():
-            for each in value if isinstance(value, (list, tuple)) else [value]:
-                self.command += [f"--{name.replace('_', '-')}", str(each)]
-        self.process, self.url, self.output = None, "", []
-        self.http = requests.Session()
-        self.http.trust_env = False
+class SandboxProcess(Sandbox):
+    """The sandbox with a client that walks through its front door."""
 
     @property
     def redirect_uri(self):
         return self.redirect_uris[0]
-
-    def start(self):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
-        self.process = subprocess.Popen(self.command, **pipes)
-        # Ends the wait below should the command hang instead of starting or failing.
-        alarm = threading.Timer(60, self.process.kill)
-        alarm.start()
-        try:
-            for line in self.process.stdout:
-                self.output.append(line)
-                if ready := re.match(r"e-Próspera sandbox on (\S+)", line):
-                    self.url = ready[1]
-                    # Nobody reads the rest otherwise, and a full pipe would stop the server.
-                    threading.Thread(target=self.output.extend, args=(self.process.stdout,), daemon=True).start()
-                    return self
-        finally:
-            alarm.cancel()
-        raise RuntimeError(f"The sandbox did not start (exit code {self.process.wait()}):\n{''.join(self.output)}")
-
-    def stop(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.http.close()
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()
-
-    # The control API
-
-    def control(self, path, method=None, /, **body):
-        """`control("stats")` reads, `control("revoke", sub=LUCIA)` posts, `control("faults", "DELETE")` deletes."""
-        method = method or ("POST" if body or path in {"reset", "rotate-key"} else "GET")
-        try:
-            answer = self.http.request(
-                method, f"{self.url}/_sandbox/{path}", json=body if method == "POST" else None, timeout=60
-            )
-        except requests.ConnectionError as error:
-            ended = f"The sandbox ended (exit code {self.process.poll()}):\n{''.join(self.output[-50:])}"
-            raise AssertionError(ended) from error
-        if answer.status_code != 200:
-            raise AssertionError(f"{method} /_sandbox/{path}: {answer.status_code} {answer.text}")
-        return answer.json()
-
-    def fault(self, path, **what):
-        """From now on requests for `path` fail: `fault("/api/v1/me/natural-person", status=500, body="oops", times=1)`."""
-        return self.control("faults", "POST", path=path, **what)
-
-    def mint(self, sub=LUCIA, scopes=ALL_SCOPES, **more):
-        """Grants with tokens, without a browser: a list of token answers."""
-        return self.control("grants", "POST", sub=sub, scopes=scopes, **more)["grants"]
 
     # The front door
 

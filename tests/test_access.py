@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from django_eprospera import access, scopes
 from django_eprospera.access.answers import MESSAGES, NEXT_STEPS
 from django_eprospera.models import Connection, Review
-from tests import factories
+from django_eprospera.testing import factories
 
 OTHER_KEY = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI="
 REFUSED = {

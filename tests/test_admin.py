@@ -16,7 +16,7 @@ from django_eprospera.kyc.checks import results_of
 from django_eprospera.kyc.decisions import facts_version
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import AuditEntry, Connection, Decision, PendingRevocation, Review
-from tests import factories
+from django_eprospera.testing import factories
 
 pytestmark = pytest.mark.django_db
 

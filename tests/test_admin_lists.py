@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_eprospera import audit
 from django_eprospera.models import AuditEntry, Connection, LegalEntity, Residency, Review
-from tests import factories
+from django_eprospera.testing import factories
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_eprospera import kyc
 from django_eprospera.models import AuditEntry, Connection, Decision, Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.conftest import assert_not_in
 
 pytestmark = pytest.mark.django_db

@@ -13,7 +13,7 @@ from django_eprospera.access import AccessRefused, Policy
 from django_eprospera.models import Review
 from django_eprospera.ninja import AccessAuth, refusal
 from django_eprospera.rest_framework import access_permission
-from tests import factories
+from django_eprospera.testing import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 

@@ -14,7 +14,7 @@ from django_eprospera import audit
 from django_eprospera.audit.chain import GENESIS
 from django_eprospera.errors import AuditError
 from django_eprospera.models import AuditEntry, Decision, Review
-from tests import factories
+from django_eprospera.testing import factories
 
 VIEWED = AuditEntry.Action.VIEWED
 

@@ -25,7 +25,7 @@ from django_eprospera.checks import (
     check_signing,
 )
 from django_eprospera.models import Connection
-from tests import factories
+from django_eprospera.testing import factories
 from tests.notebook.models import Notebook
 
 ROOT = Path(__file__).parent.parent

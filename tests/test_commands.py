@@ -24,7 +24,7 @@ from django_eprospera.models import (
     Residency,
     Review,
 )
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import ANA, LUCIA, MIRJAM, NADIA, OTTO, SAMUEL
 
 pytestmark = pytest.mark.usefixtures("transactional_db", "media")

@@ -17,7 +17,7 @@ from django_eprospera.models import (
 )
 from django_eprospera.models.person import StoredFile
 from django_eprospera.provider import payloads
-from tests import factories
+from django_eprospera.testing import factories
 
 PAYLOADS = {
     payloads.NaturalPerson: NaturalPerson,

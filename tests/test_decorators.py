@@ -5,7 +5,7 @@ from django.test import AsyncClient, override_settings
 
 from django_eprospera.decorators import residency_required
 from django_eprospera.models import Connection, Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.gated_urls import Members, page
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.gated_urls")]

@@ -15,7 +15,7 @@ from django_eprospera.documents import PDF, content_type_of
 from django_eprospera.errors import DocumentError, SealedValueError
 from django_eprospera.models import EntityDocument, VerificationImage
 from django_eprospera.pictures import PICTURES
-from tests import factories
+from django_eprospera.testing import factories
 from tests.peers import Peer, drips_body, huge_unannounced, response, routes
 
 EVERYTHING = PICTURES | {PDF}

@@ -17,7 +17,7 @@ from django_eprospera.checks.gates import check_url_policies
 from django_eprospera.decorators import access_required
 from django_eprospera.errors import ConfigurationError
 from django_eprospera.models import ResourceState, Review
-from tests import factories
+from django_eprospera.testing import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.gated_urls")]
 

@@ -10,7 +10,7 @@ PAGE = (ROOT / "docs/reference.md").read_text()
 LISTED = re.findall(r"^\| `([\w.]+)` \| .+ \|$", PAGE, re.MULTILINE)
 PUBLIC = [
     "access", "audit", "backends", "conf", "consent", "decorators", "documents", "errors", "fields", "freshness", "kyc",
-    "middleware", "mixins", "models", "ninja", "pipeline", "rest_framework", "scopes", "signals", "tasks", "tokens",
+    "middleware", "mixins", "models", "ninja", "pipeline", "rest_framework", "scopes", "signals", "tasks", "testing", "tokens",
     "urls", "views",
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from django_eprospera.crypto import Keyring, key_id_of
 from django_eprospera.keys import keyring
 from django_eprospera.models import AuditEntry, Connection, LegalEntity, NaturalPerson, VerificationImage
 from django_eprospera.rotation import Progress, census, count_outdated, rotate_rows, tables
-from tests import factories
+from django_eprospera.testing import factories
 from tests.notebook.models import Cover, Notebook, Page
 
 pytestmark = pytest.mark.django_db(transaction=True)

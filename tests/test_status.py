@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from django_eprospera import status
 from django_eprospera.models import Connection, EntityDocument, Pace, Review, VerificationImage
-from tests import factories
+from django_eprospera.testing import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
 PAGE = "admin:django_eprospera_status"

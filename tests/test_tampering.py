@@ -20,7 +20,7 @@ from django_eprospera.kyc.decisions import facts_version
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import AuditEntry, Connection, Decision, EntityConsent, LegalEntity, Residency, Review
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import LUCIA
 
 pytestmark = pytest.mark.usefixtures("transactional_db", "media")

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_eprospera import signals, tasks
 from django_eprospera.models import Connection, PendingRevocation, Residency
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import LUCIA, OTTO
 
 if django.VERSION >= (6, 0):

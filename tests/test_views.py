@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from django_eprospera import documents, scopes
 from django_eprospera.models import AuditEntry, Connection, LegalEntity, NaturalPerson, PendingRevocation, Residency
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import LUCIA, OTTO
 
 pytestmark = pytest.mark.usefixtures("transactional_db", "media", "messages_in_the_session")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from django.db.models import Model
+
 __all__ = [
     "MAX_REASON",
     "decide",
@@ -37,6 +39,7 @@ __all__ = [
     "may_decide",
     "needs_reason",
     "outcomes_for",
+    "store_decision",
     "verify_decision",
 ]
 
@@ -121,9 +124,8 @@ def decide(review: Review, *, reviewer: Any, outcome: Decision.Outcome, reason: 
         unchanged = facts_of(review)
         if (unchanged and unchanged.stored) != (facts and facts.stored):
             raise _stale()
-        decision = _store(
-            review, facts, findings, outcome=outcome, reason=reason, reviewer=reviewer, now=now, alias=alias
-        )
+        written = Review.objects.using(alias).get(pk=review.pk)
+        decision = store_decision(written, facts, findings, outcome=outcome, reason=reason, reviewer=reviewer, now=now)
         # A lambda and no partial: Django logs a failed robust hook by its name.
         transaction.on_commit(
             lambda: kyc_decided.send(Review, review=review, decision=decision), using=alias, robust=True
@@ -167,7 +169,7 @@ def _refuse_reviewer(review: Review, reviewer: Any) -> None:
         )
 
 
-def _store(
+def store_decision(
     review: Review,
     facts: PersonFacts | EntityFacts | None,
     findings: list[Finding],
@@ -176,8 +178,9 @@ def _store(
     reason: str,
     reviewer: Any,
     now: datetime,
-    alias: str,
+    rows: Iterable[Model] = (),
 ) -> Decision:
+    """Store a decision with its evidence and its audit entry, which covers the review, as it was just written, and `rows`."""
     decision = Decision(
         id=uuid.uuid4(),
         review=review,
@@ -202,8 +205,7 @@ def _store(
         review,
         actor=reviewer,
         detail={"decision": str(decision.pk), "outcome": outcome.value, "digest": decision.digest},
-        # As they were just written.
-        rows=[Review.objects.using(alias).get(pk=review.pk), decision],
+        rows=[review, decision, *rows],
     )
     return decision
 

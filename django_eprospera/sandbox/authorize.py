@@ -103,7 +103,7 @@ def error_response(request: HttpRequest, error: AuthorizationError) -> HttpRespo
             "body": body,
             "json": json.dumps(body),
             "unregistered": error.unregistered,
-            "registered": current().options.redirect_uris,
+            "registered": current().redirect_uris,
             "argument": shlex.quote(error.unregistered),
         }
         return render(request, "eprospera_sandbox/error.html", context, status=error.status)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import secrets
 import signal
 import sys
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +72,14 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _end_with_stdin() -> None:
+    """Wait until the process that started this one closes its end of the pipe, or dies."""
+    # Not sys.stdin: its lock, held by a daemon thread, would abort the interpreter when it ends.
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _serve(options: Options, directory: Path) -> None:
     try:
         server = Server(
@@ -130,6 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
     # SIGINT explicitly: it is ignored in processes that a shell starts in the background.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
+    if options.with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         with _directory(options) as directory:
             _serve(options, directory)

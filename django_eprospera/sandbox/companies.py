@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["COMPANIES", "DOCUMENTS", "KITES", "LANTERNS", "ORCHARD", "PAPER", "REEF"]
+__all__ = ["COMPANIES", "DOCUMENTS", "KEYS", "KITES", "LANTERNS", "ORCHARD", "PAPER", "REEF"]
 
 KITES: Final = "3e1b5c77-91d0-4a3b-8f8e-2a6c0d9e4f10"
 REEF: Final = "5a90d1e2-7c34-4b58-9e61-0b7f3a2c8d21"
 LANTERNS: Final = "8c4f2b16-0d9a-4e73-a5b8-61d3e7f09c32"
 ORCHARD: Final = "b27e6d03-f518-4c9d-8a42-9f0c5b1d7e43"
 PAPER: Final = "d6038fa9-42e7-4b1c-9d5f-c81a7e240b54"
+
+# Names that the control API accepts in place of the IDs.
+KEYS: Final = {"kites": KITES, "reef": REEF, "lanterns": LANTERNS, "orchard": ORCHARD, "paper": PAPER}
 
 COMPANIES: Final[dict[str, dict[str, Any]]] = {
     KITES: {

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from dataclasses import asdict
 from functools import wraps
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from django_eprospera.sandbox import facts, grants
+from django_eprospera.sandbox.authorize import AuthorizationError, allow, check, error_response
+from django_eprospera.sandbox.companies import KEYS
 from django_eprospera.sandbox.models import AccessToken, Account, Application, Code, Consent, DeviceCode, RefreshToken
-from django_eprospera.sandbox.personas import PERSONAS
+from django_eprospera.sandbox.personas import find
 from django_eprospera.sandbox.state import access_token_seconds, current
 from django_eprospera.scopes import ENTITY_DOCUMENTS_READ, ENTITY_READ
 
@@ -25,11 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "change_persona", "fault_list", "health", "mint_grants", "represent", "reset", "revoke_grants", "rotate_key", "stats",
-    "switch_list", "tampering",
+    "change_persona", "clock", "fault_list", "health", "mint_grants", "redirect_uris", "represent", "reset", "revoke_grants",
+    "rotate_key", "sign_in", "stats", "switch_list", "tampering",
 ]  # fmt: skip
 
 _Body = dict[str, Any]
+# Seconds.
+_CENTURY = 100 * 365 * 86_400
 
 
 def _control(**methods: Callable[..., Any]) -> Callable[..., HttpResponse]:
@@ -70,9 +79,25 @@ def _control(**methods: Callable[..., Any]) -> Callable[..., HttpResponse]:
 
 
 def _account(body: _Body) -> Account:
-    if str(body.get("sub")) not in PERSONAS:
-        raise ValueError("sub must be the sub of a persona (see the index page)")
-    return Account.objects.get(pk=body["sub"])
+    persona = find(body.get("sub"))
+    if persona is None:
+        raise ValueError(
+            f"sub must be the sub or the first name of a persona, such as lucia (see the index page), not {body.get('sub')!r}"
+        )
+    return Account.objects.get(pk=persona.sub)
+
+
+def _entities(body: _Body, account: Account) -> list[str]:
+    """Return the IDs of the entities in the body, all that the persona represents if there are none given."""
+    given = body.get("entities")
+    if given is None:
+        return facts.represented(account)
+    own = facts.persona_of(account).entities
+    entities = [KEYS.get(str(each), str(each)) for each in given] if isinstance(given, list) else None
+    if entities is None or not set(entities) <= set(own):
+        names = ", ".join(name for name, entity in KEYS.items() if entity in own) or "none"
+        raise ValueError(f"entities must be a list of entities that this persona represents ({names}), not {given!r}")
+    return entities
 
 
 def _application() -> Application:
@@ -157,7 +182,7 @@ def _revoke(body: _Body) -> _Body:
 
 def _represent(body: _Body) -> _Body:
     """End or restore the representation of an entity by a persona."""
-    account, entity = _account(body), body.get("entity")
+    account, entity = _account(body), KEYS.get(str(body.get("entity")), str(body.get("entity")))
     if entity not in facts.persona_of(account).entities:
         raise ValueError("entity must be the id of an entity that this persona represents")
     ended = [other for other in account.ended_entities if other != entity]
@@ -193,16 +218,65 @@ def _mint(body: _Body) -> _Body:
     seconds = body.get("access_token_expires_in", access_token_seconds())
     if not isinstance(seconds, int):
         raise ValueError(f"access_token_expires_in must be an integer (seconds), not {seconds!r}")  # noqa: TRY004
-    entities = body.get("entities", facts.represented(account))
-    if not isinstance(entities, list) or not set(map(str, entities)) <= set(facts.persona_of(account).entities):
-        raise ValueError(f"entities must be a list of ids of entities that this persona represents, not {entities!r}")
+    entities = _entities(body, account)
     if not {ENTITY_READ, ENTITY_DOCUMENTS_READ} & set(scopes):
         entities = []
     return {"grants": grants.mint(account, application, " ".join(scopes), entities, count, seconds)}
 
 
+def _sign_in(body: _Body) -> _Body:
+    """Answer an authorization request as a persona who signs in and consents. Return where the browser is sent."""
+    account, parts = _account(body), urlsplit(str(body.get("url")))
+    entities = _entities(body, account)
+    request = WSGIRequest({
+        "REQUEST_METHOD": "GET", "PATH_INFO": parts.path, "QUERY_STRING": parts.query, "wsgi.input": BytesIO(),
+        "SERVER_NAME": "localhost", "SERVER_PORT": str(current().options.port),
+    })  # fmt: skip
+    request.session = {"auth_time": int(time.time())}  # type: ignore[assignment]  # all that is read of it
+    try:
+        response = allow(request, check(request), account, entities)
+    except AuthorizationError as error:
+        if not error.to_client:
+            raise ValueError(f"{error.error}: {error.description}") from error
+        response = error_response(request, error)
+    if "Location" not in response:
+        raise ValueError("response_mode form_post needs a browser: use query or fragment")
+    return {"location": response["Location"]}
+
+
+def _redirect_uris(_body: _Body) -> _Body:
+    return {"redirect_uris": list(current().redirect_uris)}
+
+
+def _register(body: _Body) -> _Body:
+    """Register one more redirect URI of the client, until the sandbox ends."""
+    uri = body.get("uri")
+    if not isinstance(uri, str) or not uri.startswith(("http://", "https://")) or "#" in uri or len(uri.split()) != 1:
+        raise ValueError(f"uri must be an absolute URI without fragment, not {uri!r}")
+    if uri not in current().redirect_uris:
+        current().redirect_uris += (uri,)
+        grants.ensure_client()
+    return _redirect_uris(body)
+
+
+def _clock(_body: _Body) -> _Body:
+    return {"now": timezone.now().isoformat(), "ahead": current().clock.ahead}
+
+
+def _set_clock(body: _Body) -> _Body:
+    """Set the clock ahead of the machine's."""
+    ahead = body.get("ahead")
+    if isinstance(ahead, bool) or not isinstance(ahead, int | float) or not abs(ahead) < _CENTURY:
+        raise ValueError(f"ahead must be a number of seconds, less than a hundred years, not {ahead!r}")
+    current().clock.set(float(ahead))
+    return _clock(body)
+
+
 def _reset(_body: _Body) -> _Body:
-    """Delete all grants, changes, faults and tampering, and reset counters and switches. Keeps the keys."""
+    """Delete all grants, changes, faults and tampering, and reset counters, switches and the clock.
+
+    Keeps keys and redirect URIs.
+    """
     models: tuple[Any, ...] = (AccessToken, RefreshToken, Code, DeviceCode, Consent)
     for model in models:
         model.objects.all().delete()
@@ -221,4 +295,7 @@ revoke_grants = _control(POST=_revoke)
 represent = _control(POST=_represent)
 change_persona = _control(POST=_change_persona)
 mint_grants = _control(POST=_mint)
+sign_in = _control(POST=_sign_in)
+clock = _control(GET=_clock, POST=_set_clock)
+redirect_uris = _control(GET=_redirect_uris, POST=_register)
 reset = _control(POST=_reset)

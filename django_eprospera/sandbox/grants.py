@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "API_AUDIENCE", "create", "end", "ensure_rows", "issue_code", "mint", "new_access_token", "new_refresh_token",
-    "refresh_token_end",
+    "API_AUDIENCE", "create", "end", "ensure_client", "ensure_rows", "issue_code", "mint", "new_access_token",
+    "new_refresh_token", "refresh_token_end",
 ]  # fmt: skip
 
 # The audience of access tokens is the API, not the client (docs/provider.md#revoke-and-introspect).
@@ -67,19 +67,7 @@ def ensure_rows(account_subs: Iterable[str]) -> None:
     given = current().options
     # A data directory may have an earlier client, which is deleted with its grants.
     Application.objects.exclude(client_id__in=[given.client_id, CLI_CLIENT_ID]).delete()
-    Application.objects.update_or_create(
-        client_id=given.client_id,
-        defaults={
-            "client_type": Application.CLIENT_CONFIDENTIAL,
-            "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
-            "client_secret": given.client_secret,
-            # A password hasher would add about a second to each token request. The secret is compared in constant time.
-            "hash_client_secret": False,
-            "redirect_uris": " ".join(given.redirect_uris),
-            "algorithm": Application.RS256_ALGORITHM,
-            "name": given.client_id,
-        },
-    )
+    ensure_client()
     Application.objects.update_or_create(
         client_id=CLI_CLIENT_ID,
         defaults={
@@ -92,6 +80,24 @@ def ensure_rows(account_subs: Iterable[str]) -> None:
         },
     )
     Account.objects.bulk_create([Account(sub=sub) for sub in account_subs], ignore_conflicts=True)
+
+
+def ensure_client() -> None:
+    """Create or update the client of the command line, with the redirect URIs that are registered now."""
+    given = current().options
+    Application.objects.update_or_create(
+        client_id=given.client_id,
+        defaults={
+            "client_type": Application.CLIENT_CONFIDENTIAL,
+            "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
+            "client_secret": given.client_secret,
+            # A password hasher would add about a second to each token request. The secret is compared in constant time.
+            "hash_client_secret": False,
+            "redirect_uris": " ".join(current().redirect_uris),
+            "algorithm": Application.RS256_ALGORITHM,
+            "name": given.client_id,
+        },
+    )
 
 
 def create(

@@ -76,7 +76,20 @@ CONTROL: Final[list[tuple[str, _StrPromise]]] = [
         _("creates grants with tokens, without a browser"),
     ),
     (
+        'POST /_sandbox/sign-in {"url", "sub", "entities"}',
+        _("answers an authorization request as a persona would, without a browser; returns the location to open next"),
+    ),
+    ('GET, POST /_sandbox/redirect-uris {"uri"}', _("registers one more redirect URI until the sandbox ends")),
+    (
+        'GET, POST /_sandbox/clock {"ahead": 86400}',
+        _(
+            "sets the clock so many seconds ahead of the machine's; tokens, URLs and residencies obey it (needs time-machine)"
+        ),
+    ),
+    (
         "POST /_sandbox/reset {}",
-        _("deletes grants, changes, faults and tampering, resets counters and switches; keeps keys"),
+        _(
+            "deletes grants, changes, faults and tampering, resets counters, switches and clock; keeps keys and redirect URIs"
+        ),
     ),
 ]

@@ -64,7 +64,7 @@ def harden(get_response: _View) -> _View:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        origins = {"{0.scheme}://{0.netloc}".format(urlsplit(uri)) for uri in current().options.redirect_uris}
+        origins = {"{0.scheme}://{0.netloc}".format(urlsplit(uri)) for uri in current().redirect_uris}
         response.headers.setdefault(
             "Content-Security-Policy",
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "

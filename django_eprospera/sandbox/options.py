@@ -158,6 +158,7 @@ class Options:
     allowed_scopes: tuple[str, ...]
     data_dir: str | None
     quiet: bool
+    with_stdin: bool
     secret_given: bool
     switches: Switches
 
@@ -208,6 +209,10 @@ def parse(arguments: list[str]) -> Options:
         "--data-dir", help="directory for keys, grants and changes (default: temporary, deleted at exit)"
     )
     parser.add_argument("--quiet", action="store_true", help="do not log requests")
+    parser.add_argument(
+        "--with-stdin", action="store_true",
+        help="exit when standard input is closed: a sandbox that a test suite starts ends with it, however it ends",
+    )  # fmt: skip
     group = parser.add_argument_group("behaviour of the provider, can be changed while the sandbox runs")
     for each in fields(Switches):
         group.add_argument(
@@ -229,6 +234,7 @@ def parse(arguments: list[str]) -> Options:
         host=given.host, port=given.port, issuer=issuer, client_id=given.client_id, client_secret=given.client_secret,
         redirect_uris=tuple(given.redirect_uri or DEFAULT_REDIRECT_URIS),
         allowed_scopes=tuple(scope for scope in LABELS if scope in (given.allowed_scope or LABELS)),
-        data_dir=given.data_dir, quiet=given.quiet, secret_given=given.client_secret != DEFAULT_CLIENT_SECRET,
+        data_dir=given.data_dir, quiet=given.quiet, with_stdin=given.with_stdin,
+        secret_given=given.client_secret != DEFAULT_CLIENT_SECRET,
         switches=Switches(**{each.name: getattr(given, each.name) for each in fields(Switches)}),
     )  # fmt: skip

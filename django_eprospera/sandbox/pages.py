@@ -47,6 +47,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "eprospera_sandbox/index.html",
         {
             "options": current().options,
+            "redirect_uris": current().redirect_uris,
             "endpoints": manual.ENDPOINTS,
             "control": manual.CONTROL,
             "personas": [_card(persona) for persona in PERSONAS.values()],

@@ -5,6 +5,7 @@ Each persona is a case that a client has to handle; `Persona.summary` describes 
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from django_eprospera.sandbox.companies import KITES, LANTERNS, ORCHARD, PAPER, 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-__all__ = ["PERSONAS", "Persona"]
+__all__ = ["PERSONAS", "Persona", "find"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,12 @@ class Persona:
     def name(self) -> str:
         """The display name."""
         return str(self.claims["name"])
+
+    @property
+    def key(self) -> str:
+        """The first name in small letters without accents, which the control API accepts in place of `sub`."""
+        first = unicodedata.normalize("NFKD", str(self.claims["given_name"]).split()[0].lower())
+        return "".join(letter for letter in first if letter.isascii())
 
 
 def _claims(given: str, family: str, email: str | None, *, verified: bool = True) -> dict[str, Any]:
@@ -191,3 +198,8 @@ _ALL: Final = (
 )  # fmt: skip
 
 PERSONAS: Final[dict[str, Persona]] = {persona.sub: persona for persona in _ALL}
+
+
+def find(name: Any) -> Persona | None:
+    """Return the persona with this `sub` or `key`, or None."""
+    return PERSONAS.get(str(name)) or next((each for each in _ALL if each.key == name), None)

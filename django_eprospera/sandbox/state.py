@@ -1,4 +1,5 @@
-"""State of a running sandbox that is not in its database: options, switches, keys, counters, faults and tampering.
+"""State of a running sandbox that is not in its database: options, switches, keys, clock, counters, faults and
+tampering.
 
 One process serves all requests, so plain objects with a lock are sufficient. Imports no models.
 """
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from django_eprospera.sandbox.clock import Clock
 from django_eprospera.sandbox.faults import Faults
 from django_eprospera.sandbox.limits import Limits
 from django_eprospera.sandbox.options import Options, Switches, changed
@@ -23,24 +25,27 @@ __all__ = ["State", "access_token_seconds", "current"]
 
 
 class State:
-    """State of one sandbox. `reset` returns it to the start; options and keys stay."""
+    """State of one sandbox. `reset` returns it to the start; options, keys and redirect URIs stay."""
 
     def __init__(self, options: Options, keys: KeyRing) -> None:
         self.options, self.keys = options, keys
         self.switches: Switches = options.switches
         self.faults, self.tampering, self.limits = Faults(), Tampering(), Limits()
+        self.clock = Clock()
+        self.redirect_uris = options.redirect_uris
         # SQLite allows one writer at a time and makes the others poll; waiting for a lock is faster and fair.
-        self.write_lock = threading.Lock()
+        self.write_lock = threading.RLock()
         self._counters: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def reset(self) -> None:
-        """Restore the switches of the command line, and forget counters, faults, tampering and requests of rate limits."""
+        """Restore switches and clock, and forget counters, faults, tampering and requests of rate limits."""
         self.change_switches(None)
         self.reset_counters()
         self.faults.clear()
         self.tampering.clear()
         self.limits.clear()
+        self.clock.set(0)
 
     def change_switches(self, changes: dict[str, Any] | None) -> None:
         """Change some switches, or with None restore those of the command line. Raises ValueError for unknown ones."""

@@ -52,6 +52,9 @@ urlpatterns = [
     path("_sandbox/represent", control.represent),
     path("_sandbox/personas/<str:sub>", control.change_persona),
     path("_sandbox/grants", control.mint_grants),
+    path("_sandbox/clock", control.clock),
+    path("_sandbox/sign-in", control.sign_in),
+    path("_sandbox/redirect-uris", control.redirect_uris),
     path("_sandbox/reset", control.reset),
 ]
 

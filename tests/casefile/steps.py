@@ -12,8 +12,8 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from django_eprospera.keys import signing_keys
+from django_eprospera.testing import factories
 from django_eprospera.verify import canonical, directory, local_header, read_keys, signed, verify
-from tests import factories
 
 ROOT = Path(__file__).parents[2]
 KEY, OTHER_KEY = "c2lnbmluZyBrZXkgbnVtYmVyIG9uZSBvZiB0ZXN0cyE=", "c2lnbmluZyBrZXkgbnVtYmVyIHR3byBvZiB0ZXN0cyE="

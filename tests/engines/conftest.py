@@ -8,7 +8,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from django_eprospera.models import Connection
-from tests import factories
+from django_eprospera.testing import factories
 from tests.engines import brokers
 from tests.engines.mysite import Site
 from tests.sandbox_process import LUCIA, OTTO

@@ -9,7 +9,7 @@ from django_eprospera.kyc.checks import results_of
 from django_eprospera.kyc.decisions import facts_version
 from django_eprospera.kyc.facts import facts_of
 from django_eprospera.models import Decision
-from tests import factories
+from django_eprospera.testing import factories
 
 OTHER_KEY = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI="
 APPROVED, REJECTED, REOPENED = Decision.Outcome.APPROVED, Decision.Outcome.REJECTED, Decision.Outcome.REOPENED

@@ -9,7 +9,7 @@ from django.db import connection as database
 
 from django_eprospera import audit, kyc
 from django_eprospera.models import Review
-from tests import factories
+from django_eprospera.testing import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media")]
 TODAY = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from django_eprospera.kyc.checks import run
 from django_eprospera.kyc.facts import entity_facts, person_facts
 from django_eprospera.kyc.findings import LABELS, SENTENCES, Finding
 from django_eprospera.models import Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.kyc.steps import OTHER_KEY, decide, person, why
 
 

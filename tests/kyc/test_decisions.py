@@ -13,7 +13,7 @@ from django_eprospera.admin.review_queue import next_in_queue
 from django_eprospera.errors import DecisionRefused
 from django_eprospera.kyc.facts import person_facts
 from django_eprospera.models import Affiliation, AuditEntry, Decision, NaturalPerson, Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.kyc.steps import APPROVED, REJECTED, REOPENED, decide, make_reviewer, person, version_of
 
 

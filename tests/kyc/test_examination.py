@@ -15,7 +15,7 @@ from django_eprospera.kyc import decisions
 from django_eprospera.kyc.checks import run
 from django_eprospera.kyc.facts import entity_facts, person_facts
 from django_eprospera.models import Connection, Decision, LegalEntity, NaturalPerson, Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.kyc.steps import (
     APPROVED,
     REJECTED,

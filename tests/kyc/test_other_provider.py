@@ -9,7 +9,7 @@ from django_eprospera.errors import DecisionRefused
 from django_eprospera.kyc.checks import run
 from django_eprospera.kyc.facts import entity_facts
 from django_eprospera.models import Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.kyc.steps import decide, page_of, person, why
 
 

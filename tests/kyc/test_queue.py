@@ -7,7 +7,7 @@ from django.utils import timezone
 from django_eprospera import kyc, signals
 from django_eprospera.kyc.decisions import outcomes_for
 from django_eprospera.models import Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.kyc.steps import person
 
 

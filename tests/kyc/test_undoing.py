@@ -9,7 +9,7 @@ from django_eprospera.errors import DecisionRefused
 from django_eprospera.kyc import reviews
 from django_eprospera.kyc.facts import facts_of, person_facts
 from django_eprospera.models import AuditEntry, NaturalPerson, Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.kyc.steps import APPROVED, REJECTED, REOPENED, decide, make_reviewer, person
 
 

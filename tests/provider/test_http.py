@@ -18,6 +18,9 @@ from django_eprospera.provider.transport import open_session
 from tests import peers
 from tests.peers import Peer, answers, free_port, response
 
+# Its names and proxies belong to nobody.
+pytestmark = pytest.mark.eprospera_provider
+
 SECRET = "s3cr3t-canary"
 QUICK = Limits(connect_timeout=1.0, read_timeout=1.0, deadline=1.0, max_bytes=10_000)
 PATIENT = Limits(connect_timeout=5.0, read_timeout=20.0, deadline=20.0, max_bytes=10_000)

@@ -10,7 +10,8 @@ import jwt
 import pytest
 import requests
 
-from tests.sandbox_process import ALL_SCOPES, KITES, LUCIA, NADIA, ORCHARD, SAMUEL
+from tests.sandbox_process import ALL_SCOPES, KITES, LUCIA, NADIA, ORCHARD, REEF, SAMUEL, SandboxProcess
+from tests.visitor import query_of
 
 PERSON = "/api/v1/me/natural-person"
 
@@ -286,3 +287,45 @@ def test_a_fault_of_a_share_applies_to_that_part_of_the_requests(sandbox):
     sandbox.fault("/.well-known/openid-configuration", status=500, share=0.5)
     answers = {sandbox.get("/.well-known/openid-configuration").status_code for _ in range(60)}
     assert answers == {200, 500}
+
+
+def test_a_persona_signs_in_without_a_browser(sandbox):
+    parameters = sandbox.authorize_parameters()
+    url = requests.Request("GET", f"{sandbox.url}/api/oauth/authorize", params=parameters).prepare().url
+    answer = sandbox.control("sign-in", url=url, sub="lucia", entities=["reef"])
+    reached = query_of(answer["location"])
+    assert (answer["location"].partition("?")[0], reached["state"]) == (sandbox.redirect_uri, parameters["state"])
+    tokens = sandbox.token(
+        grant_type="authorization_code", code=reached["code"], redirect_uri=sandbox.redirect_uri
+    ).json()
+    assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["sub"] == LUCIA
+    listed = sandbox.get("/api/v1/me/legal-entities", tokens["access_token"]).json()
+    assert [each["id"] for each in listed["data"]] == [REEF]
+
+
+def test_a_sign_in_without_a_browser_is_checked_like_any_other(sandbox):
+    def answer(sub="lucia", **parameters):
+        query = sandbox.authorize_parameters(**parameters)
+        url = requests.Request("GET", f"{sandbox.url}/api/oauth/authorize", params=query).prepare().url
+        return post(sandbox, "sign-in", json={"sub": sub, "url": url})
+
+    assert query_of(answer(scopes="email eprospera:tax").json()["location"])["error"] == "invalid_scope"
+    for refused, why in (
+        (answer(redirect_uri="http://other.test/"), "redirect_uri"),
+        (answer(response_mode="form_post"), "form_post"),
+        (answer(sub="nobody"), "lucia"),
+    ):
+        assert refused.status_code == 400
+        assert why in refused.json()["error"]
+
+
+def test_a_redirect_uri_can_be_registered_while_the_sandbox_runs():
+    uri = "http://testserver/complete/eprospera/"
+    with SandboxProcess() as sandbox:
+        assert sandbox.control("redirect-uris", uri=uri)["redirect_uris"] == [sandbox.redirect_uri, uri]
+        sandbox.control("reset")
+        assert "http://testserver" in requests.get(sandbox.url).headers["Content-Security-Policy"]
+        query = sandbox.authorize_parameters(redirect_uri=uri)
+        url = requests.Request("GET", f"{sandbox.url}/", params=query).prepare().url
+        assert sandbox.control("sign-in", url=url, sub="ana")["location"].startswith(uri)
+        assert post(sandbox, "redirect-uris", json={"uri": "testserver"}).status_code == 400

@@ -11,7 +11,7 @@ from social_django.models import UserSocialAuth
 from django_eprospera import access
 from django_eprospera.kyc.facts import person_subject
 from django_eprospera.models import Connection, NaturalPerson, Residency, Review
-from tests import factories
+from django_eprospera.testing import factories
 from tests.hostile_provider import HostileProvider
 from tests.sign_in import steps
 from tests.sign_in.refusal import assert_nothing_happened, changed, log_in, logged, replied

@@ -16,7 +16,7 @@ from django_eprospera.models import (
     VerificationImage,
 )
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import KITES, LUCIA, REEF, SAMUEL
 
 pytestmark = pytest.mark.django_db(transaction=True)

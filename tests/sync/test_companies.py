@@ -8,7 +8,7 @@ from django_eprospera import documents, scopes, signals
 from django_eprospera.consent import readable_documents, readable_entities
 from django_eprospera.models import EntityConsent, EntityDocument, LegalEntity
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import KITES, LANTERNS, LUCIA, REEF, SAMUEL
 
 pytestmark = pytest.mark.django_db(transaction=True)

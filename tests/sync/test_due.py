@@ -12,8 +12,8 @@ from django_eprospera.models import Connection, ResourceState
 from django_eprospera.provider.grants import Tokens
 from django_eprospera.sync import batch, sync
 from django_eprospera.sync.schedule import claim, due, finish
+from django_eprospera.testing import factories
 from django_eprospera.tokens.grant import store_sign_in
-from tests import factories
 from tests.sandbox_process import KITES, LUCIA, OTTO, REEF
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from django_eprospera.errors import DocumentError
 from django_eprospera.freshness import freshness
 from django_eprospera.models import IdVerification, NaturalPerson, Residency, ResourceState
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import ANA, LUCIA, MIRJAM, NADIA, OTTO, TEO
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ from django_eprospera.consent import is_granted
 from django_eprospera.freshness import freshness
 from django_eprospera.models import Connection, LegalEntity, NaturalPerson, Residency, ResourceState
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.peers import Peer, response, routes
 from tests.sandbox_process import KITES, LUCIA, REEF
 

@@ -12,7 +12,7 @@ from django_eprospera.freshness import freshness, is_on_its_way
 from django_eprospera.models import Connection, ResourceState
 from django_eprospera.sync import batch, sync
 from django_eprospera.sync.schedule import claim, due, failure_code
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import ANA, LUCIA, OTTO
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,8 @@ from django_eprospera import pace
 from django_eprospera.models import Connection, Pace, Residency
 from django_eprospera.sync import batch, sync
 from django_eprospera.sync.schedule import claim
+from django_eprospera.testing import factories
 from django_eprospera.tokens import access_token, keep_alive, revoke_pending
-from tests import factories
 from tests.peers import Peer, response, routes
 from tests.sandbox_process import KITES, LUCIA, OTTO, REEF
 

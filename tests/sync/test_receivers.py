@@ -10,7 +10,7 @@ from django.urls import reverse
 from django_eprospera import kyc, signals, tasks
 from django_eprospera.models import Connection, Review
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import LUCIA
 
 pytestmark = pytest.mark.django_db(transaction=True)

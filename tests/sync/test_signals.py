@@ -6,7 +6,7 @@ from django.db import connection as database
 from django_eprospera import signals
 from django_eprospera.models import LegalEntity, Residency
 from django_eprospera.sync import sync
-from tests import factories
+from django_eprospera.testing import factories
 from tests.sandbox_process import KITES, LUCIA
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -19,8 +19,8 @@ from django_eprospera.models import (
     VerificationImage,
 )
 from django_eprospera.sync import sync
+from django_eprospera.testing import factories
 from django_eprospera.tokens import disconnect
-from tests import factories
 from tests.sandbox_process import KITES, LUCIA
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,16 +1,20 @@
 """Rows for tests: plain functions with defaults, saved through the models. Every argument is a field of the model."""
 
+from __future__ import annotations
+
 import itertools
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 from PIL import Image, ImageDraw
 
-from django_eprospera import documents, scopes
+from django_eprospera import documents
+from django_eprospera import scopes as scope_names
 from django_eprospera.conf import conf
 from django_eprospera.models import (
     Connection,
@@ -25,17 +29,28 @@ from django_eprospera.models import (
 )
 from django_eprospera.sync import schedule
 
-ALL_SCOPES = " ".join(scopes.LABELS)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django_eprospera.testing.sandbox import Sandbox
+
+__all__ = [
+    "ALL_SCOPES", "connection", "consent", "document", "id_verification", "legal_entity", "natural_person", "pdf", "picture",
+    "png", "residency", "sandbox_connection", "synced", "user",
+]  # fmt: skip
+
+ALL_SCOPES: Final = " ".join(scope_names.LABELS)
+F = TypeVar("F", VerificationImage, EntityDocument)
 _numbers = itertools.count(1)
 
 
-def user(**fields):
+def user(**fields: Any) -> Any:
     """A user of the site, with a username of their own."""
     username = fields.pop("username", f"user-{next(_numbers)}")
     return get_user_model().objects.create_user(username, **{"email": f"{username}@example.test", **fields})
 
 
-def connection(user_=None, *, scopes=ALL_SCOPES, **fields):
+def connection(user_: Any = None, *, scopes: str | Iterable[str] = ALL_SCOPES, **fields: Any) -> Connection:
     """A user's connection with tokens that are valid for an hour; `scopes` is text or a list."""
     now = timezone.now()
     row = Connection(
@@ -58,10 +73,13 @@ def connection(user_=None, *, scopes=ALL_SCOPES, **fields):
     return row
 
 
-def sandbox_connection(sandbox, sub, *, scopes=ALL_SCOPES, user_=None, entities=None, **fields):
+def sandbox_connection(
+    sandbox: Sandbox, sub: str, *, scopes: str = ALL_SCOPES, user_: Any = None, entities: Iterable[str] | None = None,
+    **fields: Any,
+) -> Connection:  # fmt: skip
     """A connection whose tokens the sandbox has really issued, for the persona `sub`."""
-    options = {} if entities is None else {"entities": list(entities)}
-    minted = sandbox.mint(sub, scopes, **options)[0]
+    shared = {} if entities is None else {"entities": list(entities)}
+    minted = sandbox.mint(sub, scopes, **shared)[0]
     return connection(
         user_,
         scopes=scopes,
@@ -74,7 +92,7 @@ def sandbox_connection(sandbox, sub, *, scopes=ALL_SCOPES, user_=None, entities=
     )
 
 
-def natural_person(connection_, **fields):
+def natural_person(connection_: Connection, **fields: Any) -> NaturalPerson:
     """Cached personal details, every field filled."""
     return NaturalPerson.objects.create(
         connection=connection_,
@@ -97,7 +115,7 @@ def natural_person(connection_, **fields):
     )  # fmt: skip
 
 
-def residency(connection_, **fields):
+def residency(connection_: Connection, **fields: Any) -> Residency:
     """A cached residency that runs without an end. `residency_type=None`: none now."""
     return Residency.objects.create(
         connection=connection_,
@@ -112,7 +130,9 @@ def residency(connection_, **fields):
     )
 
 
-def id_verification(connection_, *, pictures=("face", "document_front", "document_back"), **fields):
+def id_verification(
+    connection_: Connection, *, pictures: Iterable[str] = ("face", "document_front", "document_back"), **fields: Any
+) -> IdVerification:
     """A cached identity check with real, sealed pictures of the kinds in `pictures`."""
     row = IdVerification.objects.create(
         connection=connection_,
@@ -130,16 +150,15 @@ def id_verification(connection_, *, pictures=("face", "document_front", "documen
     return row
 
 
-def picture(verification, *, kind="face", content=None, **fields):
+def picture(
+    verification: IdVerification, *, kind: str = "face", content: bytes | None = None, **fields: Any
+) -> VerificationImage:
     """One picture of an identity check. `content=b""`: a row whose file was never fetched."""
-    row = VerificationImage.objects.create(verification=verification, kind=kind, **fields)
-    content = png(kind) if content is None else content
-    if content:
-        documents.store(row, content)
-    return row
+    row = VerificationImage(verification=verification, kind=kind, **fields)
+    return _with_file(row, png(kind) if content is None else content)
 
 
-def legal_entity(**fields):
+def legal_entity(**fields: Any) -> LegalEntity:
     """A company that nobody shares yet."""
     return LegalEntity.objects.create(
         **{
@@ -157,16 +176,16 @@ def legal_entity(**fields):
     )
 
 
-def consent(connection_, entity=None, **fields):
+def consent(connection_: Connection, entity: LegalEntity | None = None, **fields: Any) -> EntityConsent:
     """`connection_` shares `entity` (a new one by default) now; with `withdrawn_at` it did."""
     return EntityConsent.objects.create(
         connection=connection_, entity=entity or legal_entity(), **{"shared_at": timezone.now(), **fields}
     )
 
 
-def document(entity, *, content=None, **fields):
+def document(entity: LegalEntity, *, content: bytes | None = None, **fields: Any) -> EntityDocument:
     """A company's document with a real, sealed PDF. `content=b""`: a row whose file was never fetched."""
-    row = EntityDocument.objects.create(
+    row = EntityDocument(
         entity=entity,
         **{
             "document_id": uuid.uuid4(),
@@ -177,27 +196,42 @@ def document(entity, *, content=None, **fields):
             **fields,
         },
     )
-    content = pdf() if content is None else content
-    if content:
-        documents.store(row, content)
+    return _with_file(row, pdf() if content is None else content)
+
+
+def _with_file(row: F, content: bytes) -> F:
+    for name, value in (documents.seal(row, content) if content else {}).items():
+        setattr(row, name, value)
+    row.save(force_insert=True)
     return row
 
 
-def synced(connection_, at=None, **errors):
-    """Mark every resource as synced `at` (now); `natural_person="scope_missing"` gives one an error."""
-    for resource in ResourceState.Resource.values:
-        moment = at or timezone.now()
-        ResourceState.objects.update_or_create(
-            connection=connection_,
-            resource=resource,
-            defaults={"synced_at": moment, "attempted_at": moment, "error": errors.get(resource, ""), "digest": "x"},
+def synced(
+    connection_: Connection,
+    at: datetime | None = None,
+    *,
+    resources: Iterable[str] = ResourceState.Resource.values,
+    **errors: str,
+) -> None:
+    """Mark the resources as synced `at` (now); `natural_person="scope_missing"` gives one an error."""
+    moment = at or timezone.now()
+    states = [
+        ResourceState(
+            connection=connection_, resource=resource, synced_at=moment, attempted_at=moment, error=errors.get(resource, ""),
+            digest="x",
         )
-    planned, _ = schedule.next_sync(connection_, connection_.resources.all(), at or timezone.now())
-    Connection.objects.filter(pk=connection_.pk).update(next_sync_at=planned)
+        for resource in resources
+    ]  # fmt: skip
+    names = [field.name for field in ResourceState._meta.fields if field.name not in ("id", "connection", "resource")]
+    ResourceState.objects.bulk_create(
+        states, update_conflicts=True, update_fields=names, unique_fields=["connection", "resource"]
+    )
+    connection_.next_sync_at, _ = schedule.next_sync(connection_, states, moment)
+    Connection.objects.filter(pk=connection_.pk).update(next_sync_at=connection_.next_sync_at)
 
 
 @cache
-def png(text="picture", size=(320, 200), format_="PNG"):
+def png(text: str = "picture", size: tuple[int, int] = (320, 200), format_: str = "PNG") -> bytes:
     """The bytes of a real picture that says `text`."""
     image = Image.new("RGB", size, "#dfe8ee")
     ImageDraw.Draw(image).text((12, 12), f"SPECIMEN {text}", fill="#123")
@@ -206,7 +240,7 @@ def png(text="picture", size=(320, 200), format_="PNG"):
     return buffer.getvalue()
 
 
-def pdf(text="specimen"):
+def pdf(text: str = "specimen") -> bytes:
     """The bytes of a small PDF of one empty page; `text` goes into a comment, so that two differ."""
     return (
         f"%PDF-1.4\n% {text}\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
