@@ -17,6 +17,7 @@ from django_eprospera.models import (
     IdVerification,
     LegalEntity,
     NaturalPerson,
+    Pace,
     PendingRevocation,
     Residency,
     Review,
@@ -185,7 +186,8 @@ def open_all(client, plans, depth=2):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(database.vendor != "postgresql", reason="Plans are PostgreSQL's.")
 def test_no_page_reads_sorts_or_counts_a_whole_table(admin):
-    assert set(apps.get_app_config("django_eprospera").get_models()) <= set(filler.copies(PEOPLE))
+    small = {Pace}  # one row per provider
+    assert set(apps.get_app_config("django_eprospera").get_models()) - small <= set(filler.copies(PEOPLE))
     plans = Plans()
     open_all(admin, plans)
     assert {
