@@ -56,7 +56,6 @@ from django_eprospera.models import (
     VerificationImage,
 )
 from django_eprospera.models.audit import AuditBlock
-from django_eprospera.models.pace import Pace
 from django_eprospera.testing import factories
 
 CHUNK = 5_000
@@ -140,7 +139,6 @@ def copies(people):
             "action": f"CASE WHEN n % {rare} = 5 THEN 'exported' ELSE 'viewed' END",
         },
         AuditBlock: {"number": "n"},
-        Pace: {"issuer": "'issuer-' || n"},
         PendingRevocation: {
             "id": _id("revocation"), "created_at": _NOW,
             "held": f"n % {rare} <> 6", "sub": "'sub-' || n",
