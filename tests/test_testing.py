@@ -210,6 +210,10 @@ class TestLogin:
         assert access.kyc(eprospera_user(kyc="approved")).allowed
         assert audit.verify().problems == ()
 
+    def test_a_live_server_is_registered(self, live_server, eprospera_sandbox):
+        registered = eprospera_sandbox.control("redirect-uris")["redirect_uris"]
+        assert f"{live_server.url}/complete/eprospera/" in registered
+
     def test_what_an_earlier_test_did_is_over(self, client, eprospera_login, eprospera_faults, eprospera_sandbox):
         for path in ("/.well-known/*", "/api/*"):
             eprospera_faults(path, status=503)
