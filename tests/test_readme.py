@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import pytest
 import requests
 
+from django_eprospera import pytest_plugin
 from django_eprospera.checks.table import CHECKS
 from django_eprospera.conf import Conf
 from django_eprospera.scopes import FEATURES, LABELS, OFFLINE_ACCESS
@@ -232,8 +233,9 @@ def test_names_that_readme_imports_exist():
             assert hasattr(module, each.name) or importlib.import_module(f"{node.module}.{each.name}")
 
 
-def test_commands_that_the_pages_name_exist():
+def test_commands_fixtures_and_tags_that_the_pages_name_exist():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
-    commands = {name for page in pages for name in re.findall(r"\beprospera_(?:[a-z]+_?)+\b", page.read_text())}
+    named = {name for page in pages for name in re.findall(r"\beprospera_(?:[a-z]+_?)+\b", page.read_text())}
     existing = {path.stem for path in (ROOT / "django_eprospera/management/commands").glob("eprospera_*.py")}
-    assert commands - existing - {"eprospera_access", "eprospera_sign_in"} == set()
+    fixtures = {name for name in vars(pytest_plugin) if name.startswith("eprospera_")} | {"eprospera_provider"}
+    assert named - existing - fixtures - {"eprospera_access", "eprospera_sign_in"} == set()
