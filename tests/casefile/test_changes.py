@@ -11,11 +11,7 @@ from django_eprospera.audit import tree
 from django_eprospera.audit.chain import COLUMNS, hash_of
 from django_eprospera.keys import signing_keys
 from django_eprospera.models import AuditEntry
-from django_eprospera.verify import (
-    Unusable,
-    canonical,
-    read_keys,
-)
+from django_eprospera.verify import Unusable, canonical, read_keys
 from tests.casefile.steps import KEY, OTHER_KEY, changed, checked, members, resigned, zipped
 
 pytestmark = pytest.mark.django_db

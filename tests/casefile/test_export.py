@@ -19,10 +19,7 @@ from django_eprospera import documents, kyc
 from django_eprospera.keys import signing_keys
 from django_eprospera.models import AuditEntry, Review
 from django_eprospera.testing import factories
-from django_eprospera.verify import (
-    read_keys,
-    verify,
-)
+from django_eprospera.verify import read_keys, verify
 from tests.casefile.steps import ALL, ROOT, checked, download, members, public_key, staff
 from tests.kyc.steps import decide, person
 

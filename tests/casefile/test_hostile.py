@@ -7,10 +7,7 @@ import zlib
 
 import pytest
 
-from django_eprospera.verify import (
-    local_header,
-    main,
-)
+from django_eprospera.verify import Unusable, local_header, main, read_keys
 from tests.casefile.steps import checked, members, public_key, resigned, zipped
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +108,8 @@ def test_what_a_terminal_would_obey_is_not_printed(exported, tmp_path, capsys):
     "change",
     [
         lambda manifest: manifest.update(key="another"),
+        lambda manifest: manifest["subjects"].update({manifest["review"]: 2}),
+        lambda manifest: manifest["subjects"].clear(),
         lambda manifest: manifest.update(tree={"size": "5", "root": "0" * 64}),
         lambda manifest: manifest.update(subjects=[]),
         lambda manifest: manifest.update(files={"review.json": {"sha256": "x"}}),
@@ -121,3 +120,25 @@ def test_what_a_terminal_would_obey_is_not_printed(exported, tmp_path, capsys):
 )
 def test_a_manifest_that_contradicts_itself_or_the_log_is_found(exported, tmp_path, change):
     assert checked(tmp_path, resigned(exported, "manifest.json", change)).problems
+
+
+def test_another_format_cannot_be_verified(exported, tmp_path, capsys):
+    path = tmp_path / "case.zip"
+    path.write_bytes(resigned(exported, "manifest.json", lambda manifest: manifest.update(format="case file 2")))
+    assert main([str(path), "--key", public_key()]) == 2
+    assert "not in the format of this version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{key}", '{{"kty": "OKP", "crv": "Ed25519", "x": "{key}"}}', "  {key}=\n"])
+def test_a_key_may_be_text_or_a_json_web_key(tmp_path, text):
+    (tmp_path / "key").write_text(text.format(key=public_key()))
+    assert read_keys(str(tmp_path / "key")) == read_keys(public_key())
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"keys": 5}', '{"keys": [{"kty": "RSA"}]}', '{"keys": [{"kty": "OKP"}, 7]}', "", "x" * 99]
+)
+def test_a_file_without_a_key_is_no_key(tmp_path, text):
+    (tmp_path / "key").write_text(text)
+    with pytest.raises(Unusable):
+        read_keys(str(tmp_path / "key"))

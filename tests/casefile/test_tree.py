@@ -2,26 +2,24 @@
 
 import io
 import json
+import threading
 
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.db import connection as database
+from django.db import connections
 
 from django_eprospera import audit
 from django_eprospera.audit import tree
 from django_eprospera.audit.chain import COLUMNS, hash_of
 from django_eprospera.casefile import Purpose, export
 from django_eprospera.errors import AuditError
-from django_eprospera.models import AuditEntry
+from django_eprospera.models import AuditEntry, Review
 from django_eprospera.models.audit import AuditBlock
-from django_eprospera.verify import (
-    entry_hash,
-    leaf_hash,
-    node_hash,
-    root_of,
-)
+from django_eprospera.verify import entry_hash, leaf_hash, node_hash, root_of
 from tests.casefile.steps import checked, members
+from tests.kyc.steps import APPROVED, REJECTED, decide, make_reviewer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -138,3 +136,41 @@ def test_an_entry_hashes_to_what_the_next_one_contains(exported):
     for position, entry in entries.items():
         following = AuditEntry.objects.filter(position=position + 1).first()
         assert following is None or following.previous == entry_hash(entry)
+
+
+def test_case_files_verify_while_others_look_and_decide(review, monkeypatch, tmp_path):
+    monkeypatch.setattr(tree, "BLOCK", 4)
+    reviewer = make_reviewer()
+    made, errors = [], []
+
+    def run(work, times):
+        try:
+            for number in range(times):
+                work(number)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    def make(_):
+        made.append(b"".join(export(Review.objects.get(pk=review.pk), purpose=Purpose.AUDIT).chunks()))
+
+    def look(number):
+        audit.record("viewed", review if number % 2 else "thing:1")
+
+    def change(number):
+        decide(Review.objects.get(pk=review.pk), reviewer, REJECTED if number % 2 == 0 else APPROVED, "Again.")
+
+    threads = [
+        threading.Thread(target=run, args=each) for each in ((make, 4), (make, 4), (look, 20), (look, 20), (change, 6))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(made) == 8
+    for content in made:
+        assert not checked(tmp_path, content).problems
+    # Those are rows of the factories.
+    assert not [problem for problem in audit.verify().problems if not problem.endswith("is in no entry")]
