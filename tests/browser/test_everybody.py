@@ -30,6 +30,7 @@ def test_sign_in_works_with_the_keyboard_alone(visitor, demo):
     press_until_focused(page, page.locator('[name="answer"][value="allow"]'))
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{demo.url}/account/")
+    wait_for_data(page)
     press_until_focused(page, page.get_by_role("link", name="Disconnect"))
 
 

@@ -43,7 +43,12 @@ def weigh(page, path):
 
 
 def test_pages_are_small_although_the_files_are_large(visitor, demo, large_files):
-    person, reviewer = visitor(), visitor()
+    # Her pictures may be those of an earlier test: they are fetched anew for a new connection.
+    earlier, person, reviewer = visitor(), visitor(), visitor()
+    sign_in(earlier, LUCIA)
+    wait_for_data(earlier)
+    earlier.goto("/eprospera/disconnect/")
+    earlier.get_by_role("button", name="Disconnect").click()
     sign_in(person, LUCIA)
     wait_for_data(person)
     sign_in_reviewer(reviewer, demo)

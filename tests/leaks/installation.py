@@ -95,8 +95,8 @@ class Installation:
             "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
         self.sandbox = SandboxProcess(
-            free_ports(1)[0], "leaks-client", self.client_secret, [f"{self.site}/complete/eprospera/"],
-            issuer=self.wire.url, access_token_seconds=3600,
+            port=free_ports(1)[0], client_id="leaks-client", client_secret=self.client_secret,
+            redirect_uris=[f"{self.site}/complete/eprospera/"], issuer=self.wire.url, access_token_seconds=3600,
         )  # fmt: skip
         self._port = port
 

@@ -275,6 +275,7 @@ def test_a_document_whose_url_is_withheld_keeps_the_file_it_has(provider, kites)
     assert documents.read(of_kites(1))
 
 
+@pytest.mark.eprospera_provider
 @pytest.mark.parametrize(
     "url", ["http://203.0.113.7/x.pdf", "ftp://localhost/x.pdf", "file:///etc/passwd", "https://10.0.0.1/x"]
 )
