@@ -66,9 +66,11 @@ def make_due():
     Connection.objects.update(next_sync_at=timezone.now())
 
 
-def wait_until_synced():
+def wait_until_synced(workers):
     soon = timezone.now() + timedelta(hours=1)
     while Connection.objects.filter(next_sync_at__lt=soon).exists():
+        if ended := [worker.command for worker in workers if worker.process.poll() is not None]:
+            sys.exit(f"A worker has ended, and nothing can be said: {ended[0]}")
         time.sleep(0.02)
 
 
@@ -104,7 +106,7 @@ def work(site, engine, count):
     workers = [site.start(command + (f" -n w{n}@%h" if section == "Celery" else ""), f"w{n}") for n in range(count)]
     make_due()
     site.run(ENQUEUE)
-    wait_until_synced()
+    wait_until_synced(workers)
     return workers
 
 
@@ -121,7 +123,7 @@ def speed(sandbox, urls, engine, count=300):
                 used = cpu(workers)
                 Connection.objects.update(sync_requested_at=None)
                 site.run(ENQUEUE)
-                wait_until_synced()
+                wait_until_synced(workers)
                 used = cpu(workers) - used
                 began = Connection.objects.aggregate(first=Min("sync_requested_at"))["first"]
                 took = (timezone.now() - began).total_seconds()
@@ -146,7 +148,7 @@ def grow(sandbox, urls, engine, count=1_000, rounds=10):
             for _ in range(rounds):
                 make_due()
                 site.run(ENQUEUE)
-                wait_until_synced()
+                wait_until_synced([worker])
             last = memory(worker)
         finally:
             site.stop()
