@@ -74,7 +74,7 @@ def harden(get_response: _View) -> _View:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         # Not no-referrer: browsers would then send "Origin: null" with forms, which the CSRF check refuses.
         response.headers.setdefault("Referrer-Policy", "same-origin")
-        if response.headers["Content-Type"].startswith("text/html"):
+        if response.headers.get("Content-Type", "").startswith("text/html"):  # a 304 has none
             response.headers.setdefault("Cache-Control", "no-store")
         return response
 

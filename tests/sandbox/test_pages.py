@@ -119,6 +119,12 @@ def test_the_index_page_documents_the_sandbox(sandbox):
     assert sandbox.client_secret not in text
 
 
+def test_a_file_that_the_browser_has_is_not_sent_again(sandbox):
+    known = sandbox.get("/static/style.css").headers["Last-Modified"]
+    answer = sandbox.http.get(f"{sandbox.url}/static/style.css", headers={"If-Modified-Since": known})
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
 def test_style_and_mark_are_served_and_nothing_else(sandbox):
     assert sandbox.get("/static/style.css").headers["Content-Type"].startswith("text/css")
     assert sandbox.get("/static/mark.svg").status_code == 200
