@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +27,7 @@ from django_eprospera.errors import ApiError, EprosperaError, MalformedAnswer, P
 from django_eprospera.models import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["PaceState", "SitePaused", "Turn", "outage", "state", "turn"]
 
@@ -93,7 +94,7 @@ class _Now(Func):
 
 
 class Turn:
-    """The permission to send the requests of one connection, which `turn` returns. `finish` has to be called at the end."""
+    """The permission to send the requests of one connection, which `turn` returns. It ends with `noting` or `finish`."""
 
     def __init__(self, alias: str, row: _Row, slots: list[float]) -> None:
         self._alias, self._row, self._slots = alias, row, slots
@@ -122,10 +123,22 @@ class Turn:
 
     def succeed(self) -> None:
         """Note that the provider has answered: this ends the pause if this is the process that tries."""
-        rows = self._mine() if self.probing else self._rows().filter(paused_until=None)
         if self.careful:
+            rows = self._mine() if self.probing else self._rows().filter(paused_until=None)
             rows.update(paused_until=None, probe_until=None, pauses=0, failures=0, last_failed="", cause="")
         self.probing = self.careful = False
+
+    @contextmanager
+    def noting(self, who: object) -> Iterator[list[Any]]:
+        """Collect what becomes of the requests in the list that is yielded, an error that is raised too, and `finish`."""
+        outcomes: list[Any] = []
+        try:
+            yield outcomes
+        except EprosperaError as error:
+            outcomes.append(error)
+            raise
+        finally:
+            self.finish(outcomes, who)
 
     def finish(self, outcomes: list[Any], who: object) -> None:
         """Note what became of the requests: answers and errors. `who` is the connection or token that they were about."""

@@ -168,18 +168,14 @@ def _pull(
 
 
 def _answers(connection: Connection, asked: Collection[str], turn: pace.Turn) -> dict[str, answers.Answer]:
-    outcomes: list[object] = []
     try:
-        if not asked:
-            return {}
-        with ResourceFetcher(connection, turn) as fetcher:
-            outcomes = fetcher.outcomes
-            return answers.fetch(fetcher, connection, asked)
+        with turn.noting(connection.pk) as outcomes:
+            if not asked:
+                return {}
+            with ResourceFetcher(connection, turn, outcomes) as fetcher:
+                return answers.fetch(fetcher, connection, asked)
     except EprosperaError as error:
-        outcomes.append(error)
         return {resource: answers.Answer(error=error) for resource in asked}
-    finally:
-        turn.finish(outcomes, connection.pk)
 
 
 def _digest(connection: Connection, resource: str, answer: answers.Answer) -> list[str]:

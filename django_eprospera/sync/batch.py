@@ -49,7 +49,9 @@ def sync_due(limit: int = 100, *, only: Collection[str] | None = None, concurren
 
     Only answers that are old are requested. Several processes share the work.
     """
-    rows = due(timezone.now()) if only is None else due(timezone.now()).filter(pk__in=only)
+    rows = due(timezone.now())
+    if only is not None:
+        rows = rows.filter(pk__in=only)
     waiting = list(rows.values_list("pk", flat=True)[:limit])
     return _run(waiting, _sync_old, concurrency)
 

@@ -31,15 +31,14 @@ _AT_ONCE: Final = 8
 class ResourceFetcher:
     """The client and the access token of one connection, for the duration of one sync.
 
-    A context manager, which ends its threads. `outcomes` has the answers and errors of all requests. The constructor raises
-    what `tokens.access_token` raises.
+    A context manager, which ends its threads. The answers and errors of all requests are added to `outcomes`. The constructor
+    raises what `tokens.access_token` raises.
     """
 
-    def __init__(self, connection: Connection, turn: Turn) -> None:
+    def __init__(self, connection: Connection, turn: Turn, outcomes: list[Any]) -> None:
         retries = Retries(patient=False, sleep=self._sleep)
         self.client = configured.client(retries=replace(retries, attempts=1) if turn.careful else retries)
-        self.outcomes: list[Any] = []
-        self._turn = turn
+        self._turn, self._outcomes = turn, outcomes
         self._connection = connection
         # Requests that were sent beside those of `each`: repeated ones, and refreshes.
         self._more = 0
@@ -106,7 +105,7 @@ class ResourceFetcher:
         others = [self._pool.submit(self._outcome, *each) for each in left[1:]]
         outcomes += [self._outcome(*each) for each in left[:1]]
         outcomes += [other.result() for other in others]
-        self.outcomes += outcomes
+        self._outcomes += outcomes
         return outcomes
 
     def _outcome(self, call: Call, slot: float) -> Any:

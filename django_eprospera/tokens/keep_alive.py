@@ -48,18 +48,13 @@ def keep_alive(limit: int = 100) -> KeptAlive:
             turn = pace.turn()
         except pace.SitePaused:
             break
-        outcomes: list[object] = []
         try:
-            durable.run(alias, partial(renew, alias, pk, keep_alive=True, patient=False))
-        except GrantGone as error:
+            with turn.noting(pk) as outcomes:
+                outcomes.append(durable.run(alias, partial(renew, alias, pk, keep_alive=True, patient=False)))
+        except GrantGone:
             gone += 1
-            outcomes.append(error)
-        except EprosperaError as error:
+        except EprosperaError:
             failed += 1
-            outcomes.append(error)
         else:
             renewed += 1
-            outcomes.append(pk)
-        finally:
-            turn.finish(outcomes, pk)
     return KeptAlive(renewed, gone, failed)

@@ -101,17 +101,14 @@ def _is_active(row: PendingRevocation, end: float) -> bool | None:
         turn = pace.turn(until=end)
     except pace.SitePaused:
         return None
-    outcomes: list[object] = []
     try:
-        active = client_until(end).is_active(row.token, row.hint)
-        outcomes.append(active)
+        with turn.noting(row.pk) as outcomes:
+            active = client_until(end).is_active(row.token, row.hint)
+            outcomes.append(active)
+            return active
     except (ApiError, ConfigurationError, SealedValueError) as error:
-        outcomes.append(error)
         logger.warning("revocation %s: whether the token is good is not known: %s", row.pk, error)
         return None
-    finally:
-        turn.finish(outcomes, row.pk)
-    return active
 
 
 def _warn_if_over(row: PendingRevocation, end: float) -> None:

@@ -160,17 +160,14 @@ def _revoke(row: PendingRevocation, end: float, turn: pace.Turn) -> bool:
     pause = min(_FIRST_PAUSE * 2 ** min(row.attempts, 10), _LONGEST_PAUSE)
     mine = PendingRevocation.objects.filter(pk=row.pk, not_before=row.not_before)
     # Postponing it is also what claims it: another worker finds another time in the row.
-    outcomes: list[object] = []
     try:
-        if not mine.update(not_before=clock.in_database(pause), attempts=row.attempts + 1):
-            return False
-        client_until(end).revoke(row.token, row.hint)
-        outcomes.append(row.pk)
+        with turn.noting(row.pk) as outcomes:
+            if not mine.update(not_before=clock.in_database(pause), attempts=row.attempts + 1):
+                return False
+            client_until(end).revoke(row.token, row.hint)
+            outcomes.append(row.pk)
     except (ApiError, ConfigurationError, SealedValueError) as error:
-        outcomes.append(error)
         logger.warning("revocation %s failed, tried again in %s: %s", row.pk, pause, error)
         return False
-    finally:
-        turn.finish(outcomes, row.pk)
     row.delete()
     return True
