@@ -20,6 +20,7 @@ from django.utils.cache import add_never_cache_headers, patch_vary_headers
 
 from django_eprospera import access
 from django_eprospera.access.answers import OK, refused
+from django_eprospera.access.rules import evaluate_request
 from django_eprospera.conf import conf
 from django_eprospera.sign_in.next_url import page_before
 from django_eprospera.sign_in.recent import has_recent_authentication, has_recent_sign_in
@@ -53,8 +54,7 @@ def access_required(policy: access.Policy, *, company: str = "") -> Callable[[Vi
         )
 
     def gate(request: HttpRequest, arguments: dict[str, Any]) -> access.Access:
-        chosen = str(arguments.get(company, "")) if company else None
-        return access.evaluate(request.user, policy, company=chosen, request=request)
+        return evaluate_request(request, policy, arguments, company)
 
     return lambda view: _behind(gate, policy.needed_scopes, view)
 

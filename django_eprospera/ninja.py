@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from ninja.security import SessionAuth
 
-from django_eprospera.access import Policy, evaluate
+from django_eprospera.access.rules import evaluate_request
 from django_eprospera.decorators import problem
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-    from django_eprospera.access import AccessRefused
+    from django_eprospera.access import AccessRefused, Policy
 
 __all__ = ["AccessAuth", "refusal"]
 
@@ -31,8 +31,7 @@ class AccessAuth(SessionAuth):  # type: ignore[misc]
     def authenticate(self, request: HttpRequest, _key: str | None = None) -> Any:
         """Return the user. Raises AccessRefused."""
         match = request.resolver_match
-        chosen = str(match.kwargs.get(self._company, "")) if self._company and match else None
-        evaluate(request.user, self._policy, company=chosen, request=request).require()
+        evaluate_request(request, self._policy, match.kwargs if match else {}, self._company).require()
         return request.user
 
 

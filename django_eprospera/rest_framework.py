@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import BasePermission
 
-from django_eprospera.access import Access, Policy, evaluate
+from django_eprospera.access import Access, Policy
+from django_eprospera.access.rules import evaluate_request
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -27,8 +28,7 @@ class AccessPermission(BasePermission):  # type: ignore[misc]
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Return True, or raise the refusal."""
-        chosen = str(view.kwargs.get(self.company, "")) if self.company else None
-        answer = evaluate(request.user, self.policy, company=chosen, request=request)
+        answer = evaluate_request(request, self.policy, view.kwargs, self.company)
         if not answer.allowed:
             raise _Refused(answer)
         return True

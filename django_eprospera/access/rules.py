@@ -20,7 +20,7 @@ from django_eprospera.models import Connection, EntityConsent, LegalEntity, Natu
 from django_eprospera.sign_in.recent import has_recent_sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.db.models import QuerySet
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     User = AbstractBaseUser | AnonymousUser
     Company = LegalEntity | uuid.UUID | str
 
-__all__ = ["Policy", "connection", "entity", "entity_kyc", "evaluate", "kyc", "residency"]
+__all__ = ["Policy", "connection", "entity", "entity_kyc", "evaluate", "evaluate_request", "kyc", "residency"]
 
 _RESOURCE = ResourceState.Resource
 # The columns that decide.
@@ -115,9 +115,15 @@ def evaluate(
     if has_ended(link):
         return refused("reauthorize")
     codes = [code for rule in _RULES if (code := rule(link, policy)) is not None]
-    if policy.recent_sign_in and request is not None and not _is_recent(request, policy.recent_sign_in):
+    if request is not None and not _is_recent(request, policy):
         codes.append("sign_in_again")
     return refused(*dict.fromkeys(codes)) if codes else OK
+
+
+def evaluate_request(request: Any, policy: Policy, arguments: Mapping[str, Any], company: str) -> Access:
+    """Evaluate the policy for the user of a request. `company` names the URL argument with the company, empty for none."""
+    chosen = str(arguments.get(company, "")) if company else None
+    return evaluate(request.user, policy, company=chosen, request=request)
 
 
 def connection(user: User) -> Access:
@@ -232,8 +238,9 @@ def _age(link: Any, policy: Policy) -> str | None:
 _RULES: Final = (_scopes, _residency, _company, _kyc, _age)
 
 
-def _is_recent(request: HttpRequest, within: bool | timedelta) -> bool:  # noqa: FBT001 - as in Policy
-    return has_recent_sign_in(request, within if isinstance(within, timedelta) else None)
+def _is_recent(request: HttpRequest, policy: Policy) -> bool:
+    within = policy.recent_sign_in
+    return not within or has_recent_sign_in(request, within if isinstance(within, timedelta) else None)
 
 
 def _not_granted(missing: set[str]) -> str:
