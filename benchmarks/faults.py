@@ -23,21 +23,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 import django
 from django.conf import settings
 
-from tests.sandbox_process import (
-    ANA,
-    JOSE,
-    LARS,
-    LUCIA,
-    MIRJAM,
-    NADIA,
-    OTTO,
-    SAMUEL,
-    TEO,
-    WULANDARI,
-    SandboxProcess,
-)
+from tests.sandbox_process import PEOPLE, SandboxProcess
 
-PERSONAS = (ANA, JOSE, LARS, LUCIA, MIRJAM, NADIA, OTTO, SAMUEL, TEO, WULANDARI)
 SCOPE = "offline_access eprospera:person.details.read eprospera:person.residency.read eprospera:entity.read"
 SHORT = {
     "EPROSPERA_TIMEOUT": 1.0, "EPROSPERA_DEADLINE": 2.0, "EPROSPERA_REFRESH_BUDGET": timedelta(seconds=2),
@@ -92,15 +79,15 @@ def main(number=1000, seconds=120):
         call_command("migrate", verbosity=0)
         call_command("eprospera_audit", "--drop-triggers")
         call_command("flush", interactive=False, verbosity=0)
-        examples = {sub: factories.sandbox_connection(sandbox, sub, scopes=SCOPE) for sub in PERSONAS}
+        examples = {sub: factories.sandbox_connection(sandbox, sub, scopes=SCOPE) for sub in PEOPLE}
         for example in examples.values():
             assert sync(example).failed == {}
         expected = {sub: facts(example) for sub, example in examples.items()}
         # Due again so late that nothing of them is counted.
         Connection.objects.update(next_sync_at=None)
         whose = {}
-        for turn, sub in enumerate(PERSONAS):
-            count = number // len(PERSONAS) + (turn < number % len(PERSONAS))
+        for turn, sub in enumerate(PEOPLE):
+            count = number // len(PEOPLE) + (turn < number % len(PEOPLE))
             for grant in sandbox.mint(sub, SCOPE, count=count) if count else []:
                 row = factories.connection(
                     scopes=SCOPE, access_token=grant["access_token"], refresh_token=grant["refresh_token"],

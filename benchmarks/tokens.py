@@ -41,19 +41,7 @@ from django_eprospera.errors import EprosperaError, GrantGone
 from django_eprospera.models import Connection, PendingRevocation
 from django_eprospera.provider.configured import client
 from django_eprospera.tokens import access_token
-from tests.sandbox_process import (
-    ANA,
-    JOSE,
-    LARS,
-    LUCIA,
-    MIRJAM,
-    NADIA,
-    OTTO,
-    SAMUEL,
-    TEO,
-    WULANDARI,
-    SandboxProcess,
-)  # fmt: skip
+from tests.sandbox_process import LUCIA, PEOPLE, SandboxProcess
 from tests.tokens.test_ending import ENDS, OF_A_PERSON, end_during_sync
 
 SCOPE = "offline_access eprospera:person.residency.read"
@@ -254,7 +242,6 @@ def rollback(sandbox, requests=1000):
     )
 
 
-PEOPLE = (LUCIA, SAMUEL, MIRJAM, OTTO, NADIA, TEO, ANA, JOSE, WULANDARI, LARS)
 OFFSETS = {
     "-1 day": -86_400, "-2 h": -7_200, "-1 h": -3_600, "-90 s": -90,
     "+90 s": 90, "+1 h": 3_600, "+2 h": 7_200, "+1 day": 86_400,

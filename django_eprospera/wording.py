@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-__all__ = ["in_words", "visible"]
+__all__ = ["RESIDENCY_TYPES", "in_words", "visible"]
 
 # By field and value. A value that is not listed is shown as the provider sent it.
 _WORDS: Final[dict[tuple[str, str], _StrPromise | str]] = {
@@ -32,6 +32,7 @@ _WORDS: Final[dict[tuple[str, str], _StrPromise | str]] = {
     ("type", "For-Profit Corporation"): gettext_lazy("For-Profit Corporation"),
     ("kind", "veriff"): "Veriff",  # a name, the same in every language
 }
+RESIDENCY_TYPES: Final = tuple(value for name, value in _WORDS if name == "residency_type")
 # Days that the provider sends as midnight UTC. In another time zone that can be the day before.
 _DAYS: Final = {"effective_date", "termination_date"}
 _ADDRESS: Final = ("line1", "line2", "city", "state", "postal_code", "postalCode", "country")

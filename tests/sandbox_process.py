@@ -25,6 +25,8 @@ JOSE = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b08"  # accents
 WULANDARI = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b09"  # a name of one word
 ROBIN = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b10"  # markup in harmless fields
 LARS = "6b2f7d1e-3c40-4d0f-9a57-1f2c8e5a9b11"  # residency listed although its last day has passed
+# Whom benchmarks connect in numbers.
+PEOPLE = (LUCIA, SAMUEL, MIRJAM, OTTO, NADIA, TEO, ANA, JOSE, WULANDARI, LARS)
 KITES = "3e1b5c77-91d0-4a3b-8f8e-2a6c0d9e4f10"
 REEF = "5a90d1e2-7c34-4b58-9e61-0b7f3a2c8d21"
 LANTERNS = "8c4f2b16-0d9a-4e73-a5b8-61d3e7f09c32"

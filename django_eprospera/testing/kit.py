@@ -35,8 +35,8 @@ class Kit:
     """The kit of one test, made once the test may use the database. `change` overrides settings until the end of the test."""
 
     def __init__(self, change: Callable[..., None], site_url: str = "") -> None:
-        self._change, self._site_url, self._started = change, site_url, False
-        self.clock = Clock(lambda: self.sandbox if self._started else None)
+        self._change, self._site_url = change, site_url
+        self.clock = Clock(lambda: self.__dict__.get("sandbox"))  # None until it is used
         memory = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
         change(STORAGES={**settings.STORAGES, _STORAGE: memory}, EPROSPERA_STORAGE=_STORAGE)
         if not settings.FIELD_ENCRYPTION_KEY:
@@ -67,7 +67,6 @@ class Kit:
             sandbox.register(self._site_url + callback_path())
         if self.clock.ahead:
             sandbox.control("clock", ahead=self.clock.ahead.total_seconds())
-        self._started = True
         return sandbox
 
     def login(self, client: Client, persona: str = "lucia", *, companies: Iterable[str] | None = None) -> Any:

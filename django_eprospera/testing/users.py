@@ -30,6 +30,7 @@ from django_eprospera.models import (
 )
 from django_eprospera.scopes import ENTITY_READ, FEATURES, PERSON_RESIDENCY_READ
 from django_eprospera.testing import factories
+from django_eprospera.wording import RESIDENCY_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["make_user"]
 
-_TYPES: Final = ("Resident", "e-Resident", "Limited e-Resident")
 _NO_RESIDENCY: Final = {"ended": True, "never": False}
 _REVIEWER: Final = "eprospera-test-reviewer"
 _OUTCOMES: Final = {"approved": Decision.Outcome.APPROVED, "rejected": Decision.Outcome.REJECTED}
@@ -97,8 +97,10 @@ def make_user(
 def _check(
     residency: str | None, kyc: str | None, companies: Mapping[str, str | None], granted: tuple[str, ...]
 ) -> None:
-    if residency is not None and residency not in (*_TYPES, *_NO_RESIDENCY):
-        raise ValueError(f"residency must be one of {', '.join((*_TYPES, *_NO_RESIDENCY))}, not {residency!r}.")
+    if residency is not None and residency not in (*RESIDENCY_TYPES, *_NO_RESIDENCY):
+        raise ValueError(
+            f"residency must be one of {', '.join((*RESIDENCY_TYPES, *_NO_RESIDENCY))}, not {residency!r}."
+        )
     person, company = Review.Status.values, [each for each in Review.Status.values if each != Review.Status.WAITING]
     for what, status, known in (("kyc", kyc, person), *((name, each, company) for name, each in companies.items())):
         if status is not None and status not in known:
@@ -116,7 +118,7 @@ def _person(link: Connection, residency: str | None, kyc: str | None) -> tuple[P
     """Return the facts, and the rows that the audit chain covers."""
     lives = person = verification = None
     pictures: dict[str, VerificationImage] = {}
-    if residency in _TYPES:
+    if residency in RESIDENCY_TYPES:
         lives = factories.residency(link, residency_type=residency)
     elif residency is not None:
         ever = _NO_RESIDENCY[residency]
