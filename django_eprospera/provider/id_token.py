@@ -84,7 +84,7 @@ def verify(
     compare itself (`nonce`). Raises SignInRefused, and UnknownKey when the key set has to be fetched again.
     """
     # PyJWT compares with the time of its call. For a token that arrived earlier and is verified only now, the leeway grows
-    # by its age, so that `exp` is judged as of its arrival; `iat`, which then has too much room, is compared below as well.
+    # by its age, so that `exp` is compared as of its arrival; `iat`, which then has too much room, is compared below as well.
     leeway = skew + max(time.time() - now, 0)
     claims = _claims(token, keys, issuer=issuer, audience=client_id, leeway=leeway)
     _check_azp(claims, client_id)
